@@ -1,0 +1,9 @@
+//! CoAP as a sans-I/O core.
+#![no_std]
+
+pub mod message;
+pub mod option;
+pub mod security;
+
+pub use message::{Code, Kind, Message, MessageWriter, Token};
+pub use security::Security;

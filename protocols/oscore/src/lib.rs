@@ -1,0 +1,2 @@
+//! Placeholder until the crate gets its content.
+#![no_std]
