@@ -78,13 +78,15 @@ pub trait Security {
         out: &mut [u8],
     ) -> Result<usize, SealError>;
 
-    /// Opens a response whose token matched the request with `binding`.
+    /// Opens a response whose token matched the request with `binding`. The binding may keep what
+    /// tells a late or replayed notification (RFC 8613 section 7.4.1), so that of those that it opens
+    /// each is fresher than the one before.
     fn open_response<'b>(
         &mut self,
         now: Instant,
         from: SocketAddr,
         to: Self::Peer,
-        binding: &Self::Binding,
+        binding: &mut Self::Binding,
         outer: Message<'b>,
         scratch: &'b mut [u8],
     ) -> OpenedResponse<'b>;
@@ -243,7 +245,7 @@ impl Security for Plain {
         _now: Instant,
         from: SocketAddr,
         to: SocketAddr,
-        _binding: &(),
+        _binding: &mut (),
         outer: Message<'b>,
         _scratch: &'b mut [u8],
     ) -> OpenedResponse<'b> {

@@ -7,7 +7,7 @@ mod writer;
 
 pub use code::Code;
 pub use view::{Malformed, Message, Options};
-pub use writer::{MessageWriter, Overflow};
+pub use writer::{MessageWriter, Overflow, option_head};
 
 use core::fmt;
 

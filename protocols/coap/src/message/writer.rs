@@ -198,8 +198,12 @@ impl<'a> MessageWriter<'a> {
     }
 }
 
-/// Encodes an option's delta and length (RFC 7252 section 3.1).
-fn option_head(delta: u16, len: usize, head: &mut [u8; 5]) -> Result<&[u8], Overflow> {
+/// Encodes an option's delta and length (RFC 7252 section 3.1), for those who write options without
+/// a message around them, as OSCORE's plaintext has them.
+///
+/// # Errors
+/// If `len` is more than 65,535.
+pub fn option_head(delta: u16, len: usize, head: &mut [u8; 5]) -> Result<&[u8], Overflow> {
     let len = u16::try_from(len).map_err(|_| Overflow)?;
     let (delta_nibble, delta_ext, delta_bytes) = nibble(delta);
     let (len_nibble, len_ext, len_bytes) = nibble(len);
