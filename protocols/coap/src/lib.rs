@@ -1,9 +1,11 @@
 //! CoAP as a sans-I/O core.
 #![no_std]
 
+pub mod endpoint;
 pub mod message;
 pub mod option;
 pub mod security;
 
+pub use endpoint::Endpoint;
 pub use message::{Code, Kind, Message, MessageWriter, Token};
 pub use security::Security;

@@ -23,6 +23,14 @@ pub trait Security {
     /// come or go, so it counts in the size of each exchange.
     type Binding: Clone + fmt::Debug;
 
+    /// Whether this layer authenticates at least some peers. Where it does, the endpoint keeps the
+    /// larger part of its memory for duplicates to peers with a verified address, so that nobody
+    /// else can displace what it remembers about them.
+    const AUTHENTICATES: bool;
+
+    /// The most bytes by which an outer message is longer than its inner one.
+    const OVERHEAD: usize;
+
     /// Where requests to `peer` go now, or `None` if it is not known or not reachable. The endpoint
     /// counts outstanding interactions (NSTART) by address.
     fn address(&self, peer: Self::Peer) -> Option<SocketAddr>;
@@ -89,11 +97,11 @@ pub trait Security {
         binding: &mut Self::Binding,
         outer: Message<'b>,
         scratch: &'b mut [u8],
-    ) -> OpenedResponse<'b>;
+    ) -> OpenedResponse<'b, Self::Peer>;
 
-    /// Whether `peer` may have proved that it receives at its address. Towards one that has not, the
+    /// Whether `peer` has proved that it receives at `address`. Towards one that has not, the
     /// endpoint sends no more than three times the bytes it got (RFC 9175 section 2.4).
-    fn is_address_verified(&self, peer: Self::Peer) -> bool;
+    fn is_address_verified(&self, peer: Self::Peer, address: SocketAddr) -> bool;
 }
 
 /// What became of an incoming request.
@@ -126,9 +134,18 @@ pub enum Opening<'b, P, B> {
 
 /// What became of an incoming response.
 #[derive(Debug)]
-pub enum OpenedResponse<'b> {
-    /// The response as it was meant.
-    Response(Message<'b>),
+pub enum OpenedResponse<'b, P> {
+    /// A response.
+    Response {
+        /// Who answers: whom the request went to, or one of the many that a multicast request
+        /// reached.
+        peer: P,
+        /// The response as it was meant.
+        inner: Message<'b>,
+        /// Whether this is known to be newer than every notification before it. Otherwise the
+        /// endpoint orders notifications by their Observe option (RFC 7641 section 3.4).
+        ordered: bool,
+    },
     /// Not authentic, replayed or malformed: ignored, and the request waits on.
     Drop,
     /// The peer has lost its security context. The endpoint reopens the request and seals it anew
@@ -196,6 +213,9 @@ impl Security for Plain {
     type Peer = SocketAddr;
     type Binding = ();
 
+    const AUTHENTICATES: bool = false;
+    const OVERHEAD: usize = 0;
+
     fn address(&self, peer: SocketAddr) -> Option<SocketAddr> {
         Some(peer)
     }
@@ -248,11 +268,15 @@ impl Security for Plain {
         _binding: &mut (),
         outer: Message<'b>,
         _scratch: &'b mut [u8],
-    ) -> OpenedResponse<'b> {
-        if from == to { OpenedResponse::Response(outer) } else { OpenedResponse::Drop }
+    ) -> OpenedResponse<'b, SocketAddr> {
+        if from == to || to.ip().is_multicast() {
+            OpenedResponse::Response { peer: from, inner: outer, ordered: false }
+        } else {
+            OpenedResponse::Drop
+        }
     }
 
-    fn is_address_verified(&self, _peer: SocketAddr) -> bool {
+    fn is_address_verified(&self, _peer: SocketAddr, _address: SocketAddr) -> bool {
         false
     }
 }

@@ -81,7 +81,8 @@ impl<'a> Message<'a> {
         if len < options_at {
             return Err(Malformed::Truncated);
         }
-        let mut options = Options { rest: bytes.get(usize::from(options_at)..).unwrap_or_default(), number: 0 };
+        let mut options =
+            Options { rest: bytes.get(usize::from(options_at)..).unwrap_or_default(), number: 0 };
         while options.try_next()?.is_some() {}
         if options.rest == [Options::MARKER] {
             return Err(Malformed::EmptyPayload);
@@ -234,10 +235,9 @@ fn extended(nibble: u8, rest: &mut &[u8]) -> Result<u16, Malformed> {
     let (value, after) = match (nibble, *rest) {
         (0..=12, rest) => (u16::from(nibble), rest),
         (13, [a, after @ ..]) => (u16::from(*a) + 13, after),
-        (14, [a, b, after @ ..]) => (
-            u16::from_be_bytes([*a, *b]).checked_add(269).ok_or(Malformed::OptionNumber)?,
-            after,
-        ),
+        (14, [a, b, after @ ..]) => {
+            (u16::from_be_bytes([*a, *b]).checked_add(269).ok_or(Malformed::OptionNumber)?, after)
+        }
         _ => return Err(Malformed::OptionLength),
     };
     *rest = after;

@@ -47,7 +47,8 @@ impl<'a> MessageWriter<'a> {
         let token = token.as_bytes();
         let token_len = u8::try_from(token.len()).map_err(|_| Overflow)?;
         let header = [0x40 | kind.bits() << 4 | token_len, code.0, id_high, id_low];
-        let mut writer = Self { buf, len: 0, options_at: 4 + token.len(), last: 0, payload_at: None };
+        let mut writer =
+            Self { buf, len: 0, options_at: 4 + token.len(), last: 0, payload_at: None };
         writer.append(&header)?;
         writer.append(token)?;
         Ok(writer)
@@ -147,7 +148,8 @@ impl<'a> MessageWriter<'a> {
     #[must_use]
     pub fn as_message(&self) -> Message<'_> {
         let written = self.buf.get(..self.len).unwrap_or_default();
-        Message::parse(written).unwrap_or_else(|_| unreachable!("a writer's message is well formed"))
+        Message::parse(written)
+            .unwrap_or_else(|_| unreachable!("a writer's message is well formed"))
     }
 
     /// The message's length in bytes.
@@ -167,13 +169,12 @@ impl<'a> MessageWriter<'a> {
     fn insert(&mut self, number: OptionNumber, value: &[u8]) -> Result<(), Overflow> {
         let options = self.buf.get(self.options_at..self.len).unwrap_or_default();
         let mut walk = Options::new(options);
-        let (mut previous, mut at) = (0, self.options_at);
-        let (next, next_value_len, next_end) = loop {
-            let before = self.len - walk.rest().len();
+        let mut previous = 0;
+        let (at, next, next_value_len, next_end) = loop {
+            let at = self.len - walk.rest().len();
             match walk.next() {
                 Some((n, v)) if n > number => {
-                    at = before;
-                    break (n, v.len(), self.len - walk.rest().len());
+                    break (at, n, v.len(), self.len - walk.rest().len());
                 }
                 Some((n, _)) => previous = n.0,
                 None => return Err(Overflow),
