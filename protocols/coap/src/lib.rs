@@ -1,6 +1,7 @@
 //! CoAP as a sans-I/O core.
 #![no_std]
 
+pub mod block;
 pub mod endpoint;
 pub mod message;
 pub mod option;
