@@ -1,3 +1,5 @@
+#![expect(clippy::cast_possible_truncation, reason = "numbers in tests are small")]
+
 extern crate std;
 
 use super::*;
