@@ -2,7 +2,9 @@
 #![no_std]
 
 pub mod block;
+pub mod echo;
 pub mod endpoint;
+pub mod link_format;
 pub mod message;
 pub mod option;
 pub mod security;
