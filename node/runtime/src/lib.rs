@@ -1,0 +1,120 @@
+//! Runs capsules on the `wasmi` interpreter.
+//!
+//! # Vocabulary
+//! - [`Runtime`]: the engine and the import table, shared by all instances of a node.
+//! - [`Admitted`]: a module that passed admission: valid WebAssembly within the limits, importing and
+//!   exporting only what the [contract](capmesh_capsule_abi) knows.
+//! - [`Instance`]: a running capsule: its memory, its outbox and at most one handler in progress.
+//! - *slice*: a stretch of execution that ends when the handler is done or its fuel is used up;
+//!   [`Instance::run`] takes the fuel and says which.
+//!
+//! # Invariants
+//! - A module is validated on the device before anything of it runs; nothing is taken from the
+//!   compiler that made it.
+//! - What a handler does stays in its outbox until it returns. After a trap the outbox holds log
+//!   lines only and the instance can do nothing but be dropped.
+//! - A snapshot is taken only of a quiescent instance: no handler running or suspended.
+//! - Everything an instance may take is bounded by its [`Limits`]: linear memory, tables, call
+//!   stack, outbox, fuel of one handler, length of an event.
+//! - The same module, state, events and fuel budget give the same results on every machine,
+//!   however the execution was sliced: NaNs are canonical, time stands still in a handler, random
+//!   numbers come from a seeded generator, and translation is eager so that it costs no fuel.
+//!
+//! # Deliberately absent
+//! Scheduling between instances, routing, schemas and timers (the node's core), compilation to
+//! native code (it would have to be trusted), and snapshots of a handler in progress.
+
+#![no_std]
+
+extern crate alloc;
+
+mod admit;
+mod host;
+mod instance;
+mod outbox;
+mod snapshot;
+
+pub use admit::{Admitted, Refusal};
+pub use host::Surroundings;
+pub use instance::{Busy, Event, Instance, Progress, Trap};
+pub use outbox::{Effect, Effects};
+pub use snapshot::{RestoreError, SnapshotError};
+
+use host::Host;
+
+/// What one instance may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of linear memory, also the most that `memory.grow` can reach.
+    pub memory: u32,
+    /// Elements of all tables.
+    pub table_elements: u32,
+    /// Bytes of a module.
+    pub module: u32,
+    /// Bytes of records, requests and log lines that one handler may leave in its outbox.
+    pub outbox_bytes: u32,
+    /// Entries that one handler may leave in its outbox.
+    pub outbox_entries: u16,
+    /// Bytes of an event's payload.
+    pub event: u32,
+    /// Fuel of one handler, over all its slices.
+    pub handler_fuel: u64,
+    /// Timers with numbers below this one may be set.
+    pub timers: u16,
+}
+
+impl Default for Limits {
+    /// Enough for the usual sensing capsule on a microcontroller.
+    fn default() -> Self {
+        Self {
+            memory: 16 * 1024,
+            table_elements: 64,
+            module: 64 * 1024,
+            outbox_bytes: 1024,
+            outbox_entries: 16,
+            event: 512,
+            handler_fuel: 10_000_000,
+            timers: 8,
+        }
+    }
+}
+
+/// What every instance of a node has in common: the interpreter and the import table.
+#[derive(Debug)]
+pub struct Runtime {
+    engine: wasmi::Engine,
+    linker: wasmi::Linker<Host>,
+}
+
+impl Runtime {
+    /// The deepest that calls inside a capsule may nest.
+    pub const MAX_CALL_DEPTH: usize = 64;
+
+    /// The most bytes of operands and locals that a capsule's calls may have on the interpreter's
+    /// stack.
+    pub const MAX_STACK_BYTES: usize = 16 * 1024;
+
+    /// Sets up the interpreter.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut config = wasmi::Config::default();
+        config
+            .consume_fuel(true)
+            .compilation_mode(wasmi::CompilationMode::Eager)
+            .ignore_custom_sections(true)
+            .allow_start_fn(false)
+            .set_min_stack_height(256)
+            .set_max_stack_height(Self::MAX_STACK_BYTES)
+            .set_max_recursion_depth(Self::MAX_CALL_DEPTH)
+            .set_max_cached_stacks(1);
+        let engine = wasmi::Engine::new(&config);
+        let linker = host::linker(&engine);
+        Self { engine, linker }
+    }
+}
+
+impl Default for Runtime {
+    fn default() -> Self {
+        Self::new()
+    }
+}
