@@ -144,7 +144,7 @@ fn nothing_else_is_begun_or_changed_while_a_handler_is_suspended() {
     assert!(!capsule.is_quiescent());
     assert_eq!(capsule.begin(&event, 0, None), Err(Busy));
     assert_eq!(capsule.set_sample(0, &[1]), Err(Busy));
-    assert_eq!(capsule.snapshot(&wasm(LONG), &mut Vec::new(), 1_000).is_err(), true);
+    assert!(capsule.snapshot(&wasm(LONG), &mut Vec::new(), 1_000).is_err());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Modules in text form, and what every test does with them.
 #![allow(dead_code, reason = "each test file uses a part")]
+#![allow(clippy::panic, clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
 use capmesh_runtime::{Effect, Event, Instance, Limits, Progress, Refusal, Runtime, Surroundings};
 
