@@ -1,2 +1,7 @@
-//! Placeholder until the crate gets its content.
+//! EDHOC and OSCORE under CoAP: authenticated peers, their roles, their sessions.
 #![no_std]
+
+#[cfg(test)]
+extern crate std;
+
+pub mod edhoc;

@@ -1,0 +1,79 @@
+//! EDHOC (RFC 9528): authenticated key exchange, method 3 (static Diffie-Hellman on both sides),
+//! cipher suite 2 (AES-CCM-16-64-128, SHA-256, P-256), credentials that are CWT Claims Sets, sent by
+//! reference (`kid`) or by value.
+//!
+//! The computation is lakers'; everything that comes from a peer is read here first, strictly, and
+//! lakers sees only what it can take:
+//!
+//! - every message and decrypted plaintext is parsed whole, in deterministic encoding, within bounds
+//!   that no buffer of lakers' can overflow;
+//! - points are decompressed, which refuses coordinates past the prime or off the curve;
+//! - received MACs are compared in constant time, and lakers' own comparison learns no more than the
+//!   result;
+//! - secrets that this module holds are wiped when they are dropped. Copies that lakers makes on the
+//!   stack while it computes are not.
+//!
+//! Each stage of a handshake is a type; a stage is used up by the message that ends it:
+//!
+//! | Initiator | | Responder |
+//! |---|---|---|
+//! | [`Initiator::start`] | message_1 → | [`Message1::parse`] |
+//! | [`AwaitMessage2::receive`] | ← message_2 | [`Message1::answer`] |
+//! | [`Message2::verify`] | message_3 → | [`AwaitMessage3::receive`], [`Message3::verify`] |
+//! | [`Completed`] | (← message_4) | [`Completed`] |
+//!
+//! Between `receive` and `verify` the caller looks up whom the [`CredentialId`] names. A responder
+//! trusts its peer, and an initiator may use its keys, from [`Completed`] on.
+//!
+//! Deliberately absent: signatures (methods 0 to 2), other suites, X.509, credentials without a
+//! roster ("trust on first use"), EAD of our own, the reverse message flow, EDHOC_KeyUpdate. An EAD
+//! item whose label is past 23 ends the handshake when it comes in message_2 or message_3: lakers
+//! cannot represent it in the transcript.
+
+mod cbor;
+mod credential;
+mod error;
+mod identifier;
+mod initiator;
+mod keys;
+mod message;
+mod responder;
+mod suite2;
+
+pub use credential::{Credential, CredentialId, Identity, InvalidCredential, InvalidKey};
+pub use error::{ErrorMessage, Refusal};
+pub use identifier::{ConnectionId, Kid};
+pub use initiator::{AwaitMessage2, Initiator, Message2};
+pub use keys::{Completed, EphemeralKey, OscoreKeys};
+pub use responder::{AwaitMessage3, Message1, Message3};
+
+pub(crate) use cbor::Reader;
+
+/// How a party tells the other which credential it uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transfer {
+    /// By its `kid`: the other side has it in its roster.
+    ByReference,
+    /// The whole credential.
+    ByValue,
+}
+
+impl Transfer {
+    const fn lakers(self) -> lakers::CredentialTransfer {
+        match self {
+            Self::ByReference => lakers::CredentialTransfer::ByReference,
+            Self::ByValue => lakers::CredentialTransfer::ByValue,
+        }
+    }
+}
+
+/// The longest EDHOC message that is read or written, in bytes.
+pub const MAX_MESSAGE: usize = lakers::MAX_MESSAGE_SIZE_LEN;
+
+/// The longest credential, in bytes.
+pub const MAX_CREDENTIAL: usize = 128;
+
+const _: () = assert!(MAX_MESSAGE == 192, "the bounds in `message` are derived for this size");
+
+#[cfg(test)]
+mod tests;
