@@ -1,2 +1,71 @@
-//! Placeholder until the crate gets its content.
+//! OSCORE (RFC 8613): CoAP requests and responses, protected end to end between client and server.
+//!
+//! A [`Context`] is one RFC 8613 security context, shared with one peer, for both roles at once.
+//! It protects an inner CoAP message into an outer one and back:
+//!
+//! | role | sends | receives |
+//! |---|---|---|
+//! | client | [`Context::protect_request`] | [`Context::unprotect_response`] |
+//! | server | [`Context::protect_response`], [`Context::protect_notification`] | [`Context::unprotect_request`] |
+//!
+//! A server finds the context of an incoming request by its [`CoseHeader`], which is read without
+//! keys; [`Context::matches`] compares. What went wrong with a request becomes the unprotected
+//! error response of RFC 8613 section 8.2 through [`UnprotectError::refusal`]. A client whose
+//! request must be sealed anew recovers it from the sealed bytes with [`Context::reopen_request`].
+//!
+//! Words, all RFC 8613's: the *inner* message is what the application means, the *outer* one what
+//! is on the link; *Sender* and *Recipient* are this side and the other; a *Partial IV* is a
+//! sequence number as a nonce carries it; *kid* is the Sender ID that a request names.
+//!
+//! # Invariants
+//! - A pair of key and nonce protects at most one message, whatever the caller does:
+//!   each sequence number is used once and only below the bound that the caller has declared
+//!   durable ([`SequenceReservation`]), and the nonce of a request protects at most one response,
+//!   which the [`ReplayWindow`] remembers. A response that may not use it gets a number of its own.
+//!   Therefore a context cannot be cloned.
+//! - A request is accepted at most once. A context restored without its replay window accepts none
+//!   until a request echoes a value that has not existed before the restart (RFC 8613 Appendix
+//!   B.1.2, RFC 9175 Appendix A).
+//! - A notification is accepted only if it is fresher than the last one of its observation; the
+//!   [`Binding`] remembers that.
+//! - No input makes a call panic. Its work is bounded by the length of the message.
+//! - Keys are overwritten when a context is dropped, and no `Debug` output shows them.
+//!
+//! # Limits
+//! Sequence numbers end at 2^40 - 1. [`KeyUse`] bounds how many messages a key may seal and how
+//! many forgeries it may see, far below that; [`Context::is_worn`] says when to run EDHOC again.
+//!
+//! # Deliberately absent
+//! - Every algorithm but AES-CCM-16-64-128 and HKDF SHA-256, the two that are mandatory: EDHOC's
+//!   cipher suite 2 negotiates no other.
+//! - RFC 8613 Appendix B.2 (new contexts from an old secret): EDHOC gives fresh ones with forward
+//!   secrecy.
+//! - Outer block-wise transfer (section 4.1.3.4.2): an outer Block option is discarded like every
+//!   outer option of class E, and a fragment fails to decrypt. Inner block-wise needs nothing here.
+//! - HTTP (section 11), signalling messages over TCP (section 4.3), group OSCORE, and an outer
+//!   Max-Age on notifications.
 #![no_std]
+#[cfg(test)]
+extern crate std;
+
+mod binding;
+mod class;
+mod context;
+mod crypto;
+mod error;
+mod header;
+mod id;
+mod replay;
+mod sequence;
+mod transform;
+mod uri;
+
+pub use binding::Binding;
+pub use class::{Class, class};
+pub use context::{Context, KeyUse, Parameters, Replay};
+pub use error::{DeriveError, ProtectError, Refusal, UnprotectError};
+pub use header::{CoseHeader, EchoValue, MAX_PARTIAL_IV};
+pub use id::{IdContext, KeyId};
+pub use replay::ReplayWindow;
+pub use sequence::SequenceReservation;
+pub use transform::split_combined;
