@@ -48,10 +48,7 @@ impl Instant {
 
 /// A duration in whole microseconds, saturating (`Duration` itself counts in 128 bits).
 const fn micros(duration: Duration) -> u64 {
-    duration
-        .as_secs()
-        .saturating_mul(1_000_000)
-        .saturating_add(duration.subsec_micros() as u64)
+    duration.as_secs().saturating_mul(1_000_000).saturating_add(duration.subsec_micros() as u64)
 }
 
 impl Add<Duration> for Instant {

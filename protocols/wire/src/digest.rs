@@ -1,0 +1,231 @@
+//! SHA-256 digests: the names of blobs.
+
+use crate::cbor::{Decode, DecodeError, Encode, Overflow, Reader, Writer};
+use core::fmt;
+use core::str::FromStr;
+use sha2::{Digest as _, Sha256};
+
+/// The SHA-256 of some exact bytes.
+///
+/// As text it is `sha256:` and 64 lower-case hexadecimal digits, the form that OCI registries use;
+/// [`Digest::ni`] gives the form of RFC 6920.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest([u8; Self::LEN]);
+
+impl Digest {
+    /// Bytes of a digest.
+    pub const LEN: usize = 32;
+
+    /// The digest of `bytes`.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
+    /// The digest with this value.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its value.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; Self::LEN] {
+        &self.0
+    }
+
+    /// Its first 8 bytes: enough to tell apart what one mesh holds, not to trust.
+    #[must_use]
+    pub const fn prefix(&self) -> DigestPrefix {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        DigestPrefix([a, b, c, d, e, f, g, h])
+    }
+
+    /// Shows the digest as `ni:///sha-256;` and base64url without padding (RFC 6920 section 3).
+    #[must_use]
+    pub const fn ni(&self) -> Ni<'_> {
+        Ni(self)
+    }
+}
+
+/// Computes a [`Digest`] piece by piece.
+#[derive(Clone, Debug, Default)]
+pub struct Hasher(Sha256);
+
+impl Hasher {
+    /// Of nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends `bytes`.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest of all that was appended.
+    #[must_use]
+    pub fn finish(self) -> Digest {
+        Digest(self.0.finalize().into())
+    }
+}
+
+/// The first 8 bytes of a digest, to say briefly what is held.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DigestPrefix(pub [u8; 8]);
+
+/// A digest in the form of RFC 6920.
+#[derive(Clone, Copy, Debug)]
+pub struct Ni<'a>(&'a Digest);
+
+/// Text that is not a digest in the form `sha256:` and 64 lower-case hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidDigest;
+
+impl fmt::Display for InvalidDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a digest is `sha256:` and 64 lower-case hexadecimal digits")
+    }
+}
+
+impl core::error::Error for InvalidDigest {}
+
+impl FromStr for Digest {
+    type Err = InvalidDigest;
+
+    fn from_str(text: &str) -> Result<Self, InvalidDigest> {
+        let hex = text.strip_prefix("sha256:").ok_or(InvalidDigest)?.as_bytes();
+        if hex.len() != 2 * Self::LEN {
+            return Err(InvalidDigest);
+        }
+        let mut bytes = [0; Self::LEN];
+        for (byte, pair) in bytes.iter_mut().zip(hex.chunks_exact(2)) {
+            for &digit in pair {
+                let value = match digit {
+                    b'0'..=b'9' => digit - b'0',
+                    b'a'..=b'f' => digit - b'a' + 10,
+                    _ => return Err(InvalidDigest),
+                };
+                *byte = *byte << 4 | value;
+            }
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("sha256:")?;
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for DigestPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for DigestPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Ni<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const ALPHABET: &[u8; 64] =
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        f.write_str("ni:///sha-256;")?;
+        for group in self.0.0.chunks(3) {
+            let bits = group.iter().fold(0, |bits, byte| bits << 8 | u32::from(*byte));
+            let missing = 3 - group.len();
+            let bits = bits << (8 * missing);
+            for digit in 0..4 - missing {
+                let index = (bits >> (18 - 6 * digit) & 0x3f) as usize;
+                fmt::Write::write_char(
+                    f,
+                    char::from(ALPHABET.get(index).copied().unwrap_or(b'=')),
+                )?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Decode<'a> for Digest {
+    fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        Decode::decode(reader).map(Self)
+    }
+}
+
+impl Encode for Digest {
+    fn encode(&self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
+        self.0.encode(writer)
+    }
+}
+
+impl<'a> Decode<'a> for DigestPrefix {
+    fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        Decode::decode(reader).map(Self)
+    }
+}
+
+impl Encode for DigestPrefix {
+    fn encode(&self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
+        self.0.encode(writer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use hex_literal::hex;
+    use std::string::ToString;
+
+    #[test]
+    fn text_forms_of_a_known_digest() {
+        // RFC 6920 section 8.1.
+        let digest = Digest::of(b"Hello World!");
+        assert_eq!(
+            digest.ni().to_string(),
+            "ni:///sha-256;f4OxZX_x_FO5LcGBSKHWXfwtSx-j1ncoSt3SABJtkGk"
+        );
+        let text = "sha256:7f83b1657ff1fc53b92dc18148a1d65dfc2d4b1fa3d677284addd200126d9069";
+        assert_eq!(digest.to_string(), text);
+        assert_eq!(text.parse(), Ok(digest));
+        assert_eq!(digest.prefix().0, hex!("7f83b1657ff1fc53"));
+    }
+
+    #[test]
+    fn text_has_one_form() {
+        let good = Digest::of(b"").to_string();
+        for bad in [
+            good.to_uppercase(),
+            good.replace("sha256:", "sha512:"),
+            good.replace("sha256:", ""),
+            good.clone() + "0",
+            good.get(..good.len() - 1).unwrap().to_string(),
+            good.replace('e', "g"),
+        ] {
+            assert_eq!(bad.parse::<Digest>(), Err(InvalidDigest), "{bad}");
+        }
+    }
+
+    #[test]
+    fn pieces_and_whole_agree() {
+        let mut hasher = Hasher::new();
+        hasher.update(b"Hello ");
+        hasher.update(b"");
+        hasher.update(b"World!");
+        assert_eq!(hasher.finish(), Digest::of(b"Hello World!"));
+    }
+}

@@ -1,0 +1,35 @@
+//! Every bound of the vocabulary, with its reason.
+//!
+//! A bound is part of the protocol: what is past it is refused by every reader, so raising one is a
+//! change of version for whoever still has the old one.
+
+/// Arrays, maps and tags within each other, in what a reader skips. Our own documents need six.
+pub const NESTING: usize = 8;
+
+/// Fields of one record, known or not: room for every record to double, little enough that a
+/// hostile one costs no more than a glance.
+pub const FIELDS: usize = 48;
+
+/// Bytes of a name (node, capsule, pipeline, input, output, sensor, field): the longest text with a
+/// head of one byte.
+pub const NAME: usize = 23;
+
+/// Bytes of a topic: three names (pipeline, capsule, output) and what separates them.
+pub const TOPIC: usize = 3 * NAME + 2;
+
+/// Bytes of a capsule's name in the registry: two names and what separates them.
+pub const CAPSULE_NAME: usize = 2 * NAME + 1;
+
+/// Bytes of a CCS credential as [`Credential`](crate::Credential) writes it: 91 and the subject.
+/// `lakers` has room for 192.
+pub const CREDENTIAL: usize = 91 + NAME;
+
+/// Entries of a roster. At [`ROSTER_ENTRY`] bytes each it is 64 KB then: two of them, the old and
+/// the new, are as much flash as a board with 512 KB can spare.
+pub const ROSTER_ENTRIES: usize = 500;
+
+/// Bytes of a roster's entry: its credential, 10 for role and expiry, 3 for framing.
+pub const ROSTER_ENTRY: usize = CREDENTIAL + 13;
+
+/// Bytes of a roster before its entries: signature (64), head, framing.
+pub const ROSTER_HEAD: usize = 192;

@@ -1,0 +1,172 @@
+extern crate std;
+
+use super::*;
+use crate::PublicKey;
+use crate::cose::SigningKey;
+use std::string::String;
+use std::vec::Vec;
+use std::{format, vec};
+
+fn site() -> SigningKey {
+    SigningKey::from_bytes(&[42; 32]).unwrap()
+}
+
+fn public(n: u16) -> PublicKey {
+    // What is on the curve matters to nobody here but EDHOC.
+    PublicKey { x: *Digest::of(&n.to_be_bytes()).as_bytes(), y: [7; 32] }
+}
+
+/// Credentials of `count` nodes with names of five characters, in the order of their ids.
+fn credentials(count: u16) -> Vec<Vec<u8>> {
+    let mut all: Vec<(NodeId, Vec<u8>)> = (0..count)
+        .map(|n| {
+            let mut buf = [0; limits::CREDENTIAL];
+            let name: String = format!("n{n:04}");
+            let len = Credential::encode(Name::new(&name).unwrap(), &public(n), &mut buf).unwrap();
+            (public(n).id(), buf[..len].to_vec())
+        })
+        .collect();
+    all.sort();
+    all.into_iter().map(|(_, bytes)| bytes).collect()
+}
+
+fn entry(credential: &[u8]) -> Entry<'_> {
+    Entry {
+        role: Role::Node,
+        expires: 2_000_000_000,
+        credential: Credential::parse(credential).unwrap(),
+    }
+}
+
+fn signed(version: u32, credentials: &[Vec<u8>]) -> Vec<u8> {
+    let mut buf = vec![0; limits::ROSTER_ENTRY * credentials.len()];
+    let mut entries = EntriesWriter::new(&mut buf);
+    for credential in credentials {
+        entries.push(&entry(credential)).unwrap();
+    }
+    let head = entries.head(Name::new("s1").unwrap(), Revision(version), 1_700_000_000);
+    let mut out = vec![0; limits::ROSTER_HEAD + entries.written().len()];
+    let len = entries.sign(&head, &site(), &mut out).unwrap();
+    out.truncate(len);
+    out
+}
+
+#[test]
+fn everybody_on_it_is_found_and_nobody_else() {
+    let bytes = signed(3, &credentials(40));
+    let roster = UnverifiedRoster::parse(&bytes).unwrap().verify(&site().public_key()).unwrap();
+    assert_eq!(roster.head().version, Revision(3));
+    assert_eq!(roster.entries().count(), 40);
+    for n in 0..40 {
+        let found = roster.find(public(n).id()).unwrap();
+        assert_eq!(found.credential.public_key(), public(n));
+        assert_eq!(found.role, Role::Node);
+    }
+    for n in 40..60 {
+        assert_eq!(roster.find(public(n).id()), None);
+    }
+    assert_eq!(Roster::from_trusted(&bytes), Ok(roster));
+}
+
+#[test]
+fn an_empty_roster_is_one() {
+    let bytes = signed(0, &[]);
+    let roster = UnverifiedRoster::parse(&bytes).unwrap().verify(&site().public_key()).unwrap();
+    assert_eq!(roster.find(public(0).id()), None);
+}
+
+#[test]
+fn two_hundred_nodes_take_what_the_docs_say() {
+    let bytes = signed(1, &credentials(200));
+    assert_eq!(bytes.len(), 21_142);
+}
+
+#[test]
+fn no_byte_can_change() {
+    let bytes = signed(1, &credentials(2));
+    for at in 0..bytes.len() {
+        let mut changed = bytes.clone();
+        changed[at] ^= 1 << (at % 8);
+        let verified = UnverifiedRoster::parse(&changed)
+            .map_err(Untrusted::Malformed)
+            .and_then(|roster| roster.verify(&site().public_key()));
+        assert!(verified.is_err(), "byte {at}");
+    }
+}
+
+#[test]
+fn another_sites_roster_is_refused() {
+    let bytes = signed(1, &credentials(1));
+    let other = SigningKey::from_bytes(&[43; 32]).unwrap();
+    let roster = UnverifiedRoster::parse(&bytes).unwrap();
+    assert_eq!(roster.verify(&other.public_key()), Err(Untrusted::Signature));
+}
+
+#[test]
+fn what_the_site_signed_by_mistake_is_refused() {
+    let credentials = credentials(2);
+    let sign = |order: [usize; 2], forge: fn(&mut Head<'_>)| {
+        let mut buf = vec![0; 400];
+        let mut writer = Writer::new(&mut buf);
+        for at in order {
+            entry(&credentials[at]).encode(&mut writer).unwrap();
+        }
+        let entries = writer.written();
+        let mut head = Head {
+            format: format::ROSTER,
+            site: Name::new("s1").unwrap(),
+            version: Revision(1),
+            issued: 0,
+            count: 2,
+            entries: Digest::of(entries),
+        };
+        forge(&mut head);
+        let mut encoded = [0; 200];
+        let len = crate::cbor::encode(&head, &mut encoded).unwrap();
+        let mut out = [0; 800];
+        let mut writer = Writer::new(&mut out);
+        writer.array(2).unwrap();
+        crate::cose::sign(&site(), &encoded[..len], &mut writer).unwrap();
+        writer.bytes(entries).unwrap();
+        let bytes = writer.written().to_vec();
+        UnverifiedRoster::parse(&bytes)
+            .map_err(Untrusted::Malformed)?
+            .verify(&site().public_key())
+            .map(drop)
+    };
+    assert_eq!(sign([0, 1], |_| ()), Ok(()));
+    let value = Err(Untrusted::Malformed(DecodeError::Value));
+    assert_eq!(sign([1, 0], |_| ()), value, "order");
+    assert_eq!(sign([0, 0], |_| ()), value, "twice");
+    assert_eq!(
+        sign([0, 1], |head| head.count = 1),
+        Err(Untrusted::Malformed(DecodeError::Trailing))
+    );
+    assert_eq!(
+        sign([0, 1], |head| head.count = 3),
+        Err(Untrusted::Malformed(DecodeError::Truncated))
+    );
+    assert_eq!(sign([0, 1], |head| head.entries = Digest::of(b"")), value);
+}
+
+#[test]
+fn writing_keeps_the_order() {
+    let credentials = credentials(2);
+    let mut buf = [0; 300];
+    let mut entries = EntriesWriter::new(&mut buf);
+    assert_eq!(entries.push(&entry(&credentials[1])), Ok(()));
+    assert_eq!(entries.push(&entry(&credentials[1])), Err(RosterError::Order));
+    assert_eq!(entries.push(&entry(&credentials[0])), Err(RosterError::Order));
+    let mut small = [0; 50];
+    let mut entries = EntriesWriter::new(&mut small);
+    assert_eq!(entries.push(&entry(&credentials[1])), Err(RosterError::Overflow));
+}
+
+#[test]
+fn a_full_roster_takes_no_more() {
+    let credentials = credentials(501);
+    let mut buf = vec![0; 501 * limits::ROSTER_ENTRY];
+    let mut entries = EntriesWriter::new(&mut buf);
+    let pushed = credentials.iter().map(|credential| entries.push(&entry(credential)));
+    assert_eq!(pushed.collect::<Vec<_>>().last(), Some(&Err(RosterError::Full)));
+}
