@@ -8,6 +8,7 @@ pub mod link_format;
 pub mod message;
 pub mod option;
 pub mod security;
+pub mod server;
 
 pub use endpoint::Endpoint;
 pub use message::{Code, Kind, Message, MessageWriter, Token};

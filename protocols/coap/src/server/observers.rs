@@ -1,0 +1,87 @@
+//! Who observes what.
+
+use crate::endpoint::ObservationId;
+use crate::message::Message;
+use crate::option::OptionNumber;
+use heapless::Vec;
+
+/// The longest request, in bytes and without its token, that can be answered anew for an observer.
+/// One that is longer is answered once, as RFC 7641 section 4.1 allows.
+pub const OBSERVE_REQUEST: usize = 96;
+
+/// One observer: its request is answered anew at every change.
+#[derive(Clone, Debug)]
+pub(super) struct Observer<P> {
+    pub(super) id: ObservationId,
+    pub(super) peer: P,
+    /// The Content-Format that notifications have to be in (RFC 7641 section 4.2).
+    pub(super) content_format: Option<u16>,
+    request: Vec<u8, OBSERVE_REQUEST>,
+    changed: bool,
+}
+
+impl<P> Observer<P> {
+    /// An observer, unless its request is too long to be kept.
+    pub(super) fn new(
+        id: ObservationId,
+        peer: P,
+        content_format: Option<u16>,
+        request: Message<'_>,
+    ) -> Option<Self> {
+        let mut kept = Vec::new();
+        let mut header = [0; 4];
+        header.copy_from_slice(request.as_bytes().get(..4)?);
+        header[0] &= 0xf0; // no token
+        let token = request.token().as_bytes().len();
+        kept.extend_from_slice(&header).ok()?;
+        kept.extend_from_slice(request.as_bytes().get(4 + token..)?).ok()?;
+        Some(Self { id, peer, content_format, request: kept, changed: false })
+    }
+
+    /// The request, without its token.
+    pub(super) fn request(&self) -> Option<Message<'_>> {
+        Message::parse(&self.request).ok()
+    }
+}
+
+/// At most `N` observers.
+#[derive(Debug)]
+pub(super) struct Observers<P, const N: usize>(Vec<Observer<P>, N>);
+
+impl<P: Clone, const N: usize> Observers<P, N> {
+    pub(super) const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Adds an observer or renews it. Returns whether there was room.
+    pub(super) fn insert(&mut self, observer: Observer<P>) -> bool {
+        self.remove(observer.id);
+        self.0.push(observer).is_ok()
+    }
+
+    pub(super) fn remove(&mut self, id: ObservationId) {
+        if let Some(at) = self.0.iter().position(|observer| observer.id == id) {
+            self.0.swap_remove(at);
+        }
+    }
+
+    /// Marks those whose path, given in segments, is meant.
+    pub(super) fn mark(&mut self, is_meant: &dyn Fn(&mut dyn Iterator<Item = &[u8]>) -> bool) {
+        for Observer { request, changed, .. } in &mut self.0 {
+            if let Ok(request) = Message::parse(request) {
+                *changed |= is_meant(&mut request.option_values(OptionNumber::URI_PATH));
+            }
+        }
+    }
+
+    /// Takes the mark from one that is marked.
+    pub(super) fn next_changed(&mut self) -> Option<Observer<P>> {
+        let observer = self.0.iter_mut().find(|observer| observer.changed)?;
+        observer.changed = false;
+        Some(observer.clone())
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+}

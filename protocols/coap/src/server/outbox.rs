@@ -1,0 +1,151 @@
+//! What servers and relays need of an endpoint, apart from its bounds.
+
+use crate::endpoint::{
+    Endpoint, ExchangeId, ObservationId, ObserveError, Reliability, RequestError, RespondError,
+    Responder,
+};
+use crate::message::{Code, MessageWriter, Overflow};
+use crate::security::Security;
+use capmesh_wire::Instant;
+use core::net::SocketAddr;
+
+/// Adds options and a payload to a message.
+pub type Build<'a> = &'a mut dyn FnMut(&mut MessageWriter<'_>) -> Result<(), Overflow>;
+
+/// The commands of an [`Endpoint`], whatever its bounds and its security: [`Server`](super::Server)
+/// and the relay exist once in flash, not once for each kind of endpoint.
+pub trait Outbox<P> {
+    /// [`Endpoint::respond`].
+    ///
+    /// # Errors
+    /// As there.
+    fn respond(
+        &mut self,
+        now: Instant,
+        to: Responder,
+        code: Code,
+        build: Build<'_>,
+    ) -> Result<(), RespondError>;
+
+    /// [`Endpoint::ignore`].
+    fn ignore(&mut self, now: Instant, to: Responder);
+
+    /// [`Endpoint::mark_verified`].
+    fn mark_verified(&mut self, to: Responder);
+
+    /// [`Endpoint::accept_observation`].
+    ///
+    /// # Errors
+    /// As there.
+    fn accept_observation(
+        &mut self,
+        now: Instant,
+        to: Responder,
+    ) -> Result<ObservationId, ObserveError>;
+
+    /// [`Endpoint::notify`].
+    ///
+    /// # Errors
+    /// As there.
+    fn notify(
+        &mut self,
+        now: Instant,
+        observation: ObservationId,
+        reliability: Reliability,
+        code: Code,
+        build: Build<'_>,
+    ) -> Result<(), RespondError>;
+
+    /// [`Endpoint::end_observation`].
+    fn end_observation(&mut self, observation: ObservationId);
+
+    /// [`Endpoint::request`].
+    ///
+    /// # Errors
+    /// As there.
+    fn request(
+        &mut self,
+        now: Instant,
+        to: P,
+        reliability: Reliability,
+        code: Code,
+        build: Build<'_>,
+    ) -> Result<ExchangeId, RequestError>;
+
+    /// [`Endpoint::cancel`].
+    fn cancel(&mut self, now: Instant, exchange: ExchangeId) -> bool;
+
+    /// [`Security::address`].
+    fn address(&self, peer: P) -> Option<SocketAddr>;
+}
+
+impl<
+    S: Security,
+    const MTU: usize,
+    const EXCHANGES: usize,
+    const UNANSWERED: usize,
+    const OBSERVERS: usize,
+    const RECENT: usize,
+    const REPLIES: usize,
+> Outbox<S::Peer> for Endpoint<S, MTU, EXCHANGES, UNANSWERED, OBSERVERS, RECENT, REPLIES>
+{
+    fn respond(
+        &mut self,
+        now: Instant,
+        to: Responder,
+        code: Code,
+        build: Build<'_>,
+    ) -> Result<(), RespondError> {
+        Self::respond(self, now, to, code, build)
+    }
+
+    fn ignore(&mut self, now: Instant, to: Responder) {
+        Self::ignore(self, now, to);
+    }
+
+    fn mark_verified(&mut self, to: Responder) {
+        Self::mark_verified(self, to);
+    }
+
+    fn accept_observation(
+        &mut self,
+        now: Instant,
+        to: Responder,
+    ) -> Result<ObservationId, ObserveError> {
+        Self::accept_observation(self, now, to)
+    }
+
+    fn notify(
+        &mut self,
+        now: Instant,
+        observation: ObservationId,
+        reliability: Reliability,
+        code: Code,
+        build: Build<'_>,
+    ) -> Result<(), RespondError> {
+        Self::notify(self, now, observation, reliability, code, build)
+    }
+
+    fn end_observation(&mut self, observation: ObservationId) {
+        Self::end_observation(self, observation);
+    }
+
+    fn request(
+        &mut self,
+        now: Instant,
+        to: S::Peer,
+        reliability: Reliability,
+        code: Code,
+        build: Build<'_>,
+    ) -> Result<ExchangeId, RequestError> {
+        Self::request(self, now, to, reliability, code, build)
+    }
+
+    fn cancel(&mut self, now: Instant, exchange: ExchangeId) -> bool {
+        Self::cancel(self, now, exchange)
+    }
+
+    fn address(&self, peer: S::Peer) -> Option<SocketAddr> {
+        self.security().address(peer)
+    }
+}
