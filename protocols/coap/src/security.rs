@@ -35,6 +35,10 @@ pub trait Security {
     /// counts outstanding interactions (NSTART) by address.
     fn address(&self, peer: Self::Peer) -> Option<SocketAddr>;
 
+    /// A number that changes whenever a request that was refused as [`SealError::NotReady`] may be
+    /// sealed now, or fails for good now. The endpoint tries held requests again when it changes.
+    fn readiness(&self) -> u32;
+
     /// Opens a request. `scratch` is as long as the longest datagram; an inner message that differs
     /// from the outer one is written there.
     fn open_request<'b>(
@@ -63,8 +67,8 @@ pub trait Security {
     /// Seals a request to `to`. On success the outer message has been written to `out`.
     ///
     /// # Errors
-    /// [`SealError::NotReady`] leaves the request queued in the endpoint, which tries again after
-    /// the next call that may have changed something; every other error ends the exchange.
+    /// [`SealError::NotReady`] leaves the request in the endpoint, which tries again when
+    /// [`Security::readiness`] changes; every other error ends the exchange.
     fn seal_request(
         &mut self,
         now: Instant,
@@ -127,6 +131,15 @@ pub enum Opening<'b, P, B> {
         content_format: Option<u16>,
         /// The payload.
         payload: &'b [u8],
+    },
+    /// The request was authentic but perhaps not fresh: it is answered with a sealed 4.01 that asks
+    /// for this Echo value (RFC 8613 appendix B.1.2). Sealed as [`Answer::Notification`], so that the
+    /// nonce is not the request's.
+    Challenge {
+        /// What the response is sealed with.
+        binding: B,
+        /// Value of the Echo option, of up to 40 bytes.
+        echo: &'b [u8],
     },
     /// Nothing is to be said.
     Drop,
@@ -218,6 +231,10 @@ impl Security for Plain {
 
     fn address(&self, peer: SocketAddr) -> Option<SocketAddr> {
         Some(peer)
+    }
+
+    fn readiness(&self) -> u32 {
+        0
     }
 
     fn open_request<'b>(

@@ -31,8 +31,18 @@
 //! Block-wise transfer, resources, proxying and caching: they use this. Congestion control beyond
 //! RFC 7252's (NSTART, exponential back-off).
 
+mod client;
 mod config;
+mod dedup;
+mod exchange;
+mod hash;
+mod observe;
+mod outbox;
+mod reliability;
+mod server;
 mod stats;
+mod table;
+mod timers;
 mod types;
 
 pub use config::Config;
@@ -42,10 +52,23 @@ pub use types::{
     Reliability, RequestError, RespondError, Responder, Via,
 };
 
-use crate::message::{Code, MessageWriter, Overflow};
+use crate::message::{Code, Kind, Malformed, Message, MessageWriter, Overflow};
 use crate::security::Security;
 use capmesh_wire::Instant;
 use core::net::SocketAddr;
+use core::time::Duration;
+use dedup::{Recent, Replies};
+use exchange::{Exchange, Queue, Remotes};
+use hash::Secret;
+use observe::Observer;
+use outbox::{Outbox, Reply};
+use server::Unanswered;
+use stats::count;
+use table::{Chains, Table};
+use timers::{Timer, Timers};
+
+/// Adds options and payload to a message. Not generic, so that what uses it exists once.
+type Build<'a> = &'a mut dyn FnMut(&mut MessageWriter<'_>) -> Result<(), Overflow>;
 
 /// An endpoint for a small board: datagrams of up to 1,152 bytes (RFC 7252 section 4.6), 4 exchanges,
 /// 4 requests unanswered, 4 observers.
@@ -77,8 +100,35 @@ pub struct Endpoint<
     const REPLIES: usize,
 > {
     config: Config,
+    /// The most that a first retransmission is delayed beyond ACK_TIMEOUT.
+    ack_jitter: Duration,
+    exchange_lifetime: Duration,
+    non_lifetime: Duration,
     security: S,
     stats: Stats,
+    secret: Secret,
+    timers: Timers<EXCHANGES, UNANSWERED, OBSERVERS>,
+
+    /// Message ids, by hash of the address.
+    ids: [u16; EXCHANGES],
+    exchanges: Table<Exchange<S::Peer, S::Binding>, EXCHANGES>,
+    /// The message of the exchange in the slot of the same number.
+    buffers: [[u8; MTU]; EXCHANGES],
+    by_id: Chains<EXCHANGES>,
+    remotes: Remotes<EXCHANGES>,
+    /// Requests that the security layer was not ready for, and its readiness when they were tried.
+    held: Queue,
+    readiness: u32,
+
+    unanswered: Table<Unanswered<S::Peer, S::Binding>, UNANSWERED>,
+    observers: Table<Observer<S::Peer, S::Binding>, OBSERVERS>,
+    by_relation: Chains<OBSERVERS>,
+
+    recent: Recent<RECENT>,
+    replies: Replies<REPLIES>,
+    outbox: Outbox,
+    /// Where inner messages are written before they are sealed.
+    scratch: [u8; MTU],
 }
 
 impl<
@@ -97,8 +147,45 @@ impl<
     /// secure generator, fresh at every start: with [`Plain`](crate::security::Plain), an attacker
     /// who is not on the path is kept from answering requests only by not knowing their tokens.
     #[must_use]
-    pub fn new(config: Config, security: S, _seed: [u8; 16]) -> Self {
-        Self { config, security, stats: Stats::default() }
+    pub fn new(config: Config, security: S, seed: [u8; 16]) -> Self {
+        const {
+            assert!(MTU >= 64 && MTU <= u16::MAX as usize, "a datagram has 64 to 65,535 bytes");
+            assert!(EXCHANGES > 0 && UNANSWERED > 0, "both roles need room");
+            let rings = if S::AUTHENTICATES { 2 } else { 1 };
+            assert!(REPLIES >= rings * MTU, "a reply can be as long as a datagram");
+        }
+        let mut secret = Secret::new(seed);
+        let mut ids = [0; EXCHANGES];
+        for id in &mut ids {
+            let [high, low, ..] = secret.random().to_be_bytes();
+            *id = u16::from_be_bytes([high, low]);
+        }
+        Self {
+            ack_jitter: config.ack_timeout
+                * u32::from(config.ack_random_percent.saturating_sub(100))
+                / 100,
+            exchange_lifetime: config.exchange_lifetime(),
+            non_lifetime: config.non_lifetime(),
+            config,
+            readiness: security.readiness(),
+            security,
+            stats: Stats::default(),
+            secret,
+            timers: Timers::new(),
+            ids,
+            exchanges: Table::new(),
+            buffers: [[0; MTU]; EXCHANGES],
+            by_id: Chains::new(),
+            remotes: Remotes::new(),
+            held: Queue::new(),
+            unanswered: Table::new(),
+            observers: Table::new(),
+            by_relation: Chains::new(),
+            recent: Recent::new(S::AUTHENTICATES),
+            replies: Replies::new(S::AUTHENTICATES, MTU),
+            outbox: Outbox::new(),
+            scratch: [0; MTU],
+        }
     }
 
     /// Takes a datagram that came from `from`, and lends the request or response in it.
@@ -110,14 +197,60 @@ impl<
     /// security layer.
     pub fn handle<'b>(
         &mut self,
-        _now: Instant,
-        _from: SocketAddr,
-        _via: Via,
-        _datagram: &'b [u8],
-        _scratch: &'b mut [u8],
+        now: Instant,
+        from: SocketAddr,
+        via: Via,
+        datagram: &'b [u8],
+        scratch: &'b mut [u8],
     ) -> Option<Event<'b, S::Peer>> {
-        stats::count(&mut self.stats.received);
+        count(&mut self.stats.received);
+        if datagram.len() > MTU {
+            count(&mut self.stats.malformed);
+            return None;
+        }
+        let message = match Message::parse(datagram) {
+            Ok(message) => message,
+            Err(error) => {
+                self.on_malformed(from, via, datagram, error);
+                return None;
+            }
+        };
+        let (kind, code) = (message.kind(), message.code());
+        match kind {
+            // RFC 7252 section 8.1: nothing else is sent to a group, so nothing else is answered.
+            _ if via == Via::Multicast => {
+                if kind == Kind::NonConfirmable && code.is_request() {
+                    return self.on_request(now, from, via, message, scratch);
+                }
+                count(&mut self.stats.malformed);
+            }
+            Kind::Confirmable if code == Code::EMPTY => self.reset(from, message),
+            Kind::Acknowledgement if code == Code::EMPTY => {
+                self.on_acknowledgement(now, from, message.id());
+            }
+            Kind::Reset if code == Code::EMPTY => self.on_reset(now, from, message.id()),
+            Kind::Confirmable | Kind::NonConfirmable if code.is_request() => {
+                return self.on_request(now, from, via, message, scratch);
+            }
+            Kind::Confirmable | Kind::NonConfirmable | Kind::Acknowledgement
+                if code.is_response() =>
+            {
+                return self.on_response(now, from, message, scratch);
+            }
+            _ => count(&mut self.stats.malformed),
+        }
         None
+    }
+
+    /// Rejects what is no message: a confirmable one with a reset, everything else silently (RFC
+    /// 7252 sections 4.2 and 4.3). A message of another version is none at all (section 3).
+    fn on_malformed(&mut self, from: SocketAddr, via: Via, datagram: &[u8], error: Malformed) {
+        count(&mut self.stats.malformed);
+        let &[first, _, high, low, ..] = datagram else { return };
+        let confirmable = first & 0b0011_0000 == 0;
+        if confirmable && via == Via::Unicast && error != Malformed::Version {
+            self.reply(from, Reply::Empty(Kind::Reset, u16::from_be_bytes([high, low])));
+        }
     }
 
     /// The next datagram to send, written to `buf`, which has to be `MTU` bytes long, or the next
@@ -125,15 +258,34 @@ impl<
     ///
     /// The work of one call is at most one operation of the security layer, and the timers that are
     /// due and lead to nothing.
-    pub fn poll(&mut self, _now: Instant, _buf: &mut [u8]) -> Option<Output> {
-        None
+    pub fn poll(&mut self, now: Instant, buf: &mut [u8]) -> Option<Output> {
+        loop {
+            if let Some(output) = self.poll_reply(buf) {
+                return Some(output);
+            }
+            self.retry_held(now);
+            let output = match self.timers.take_due(now)? {
+                Timer::Exchange(slot) => self.exchange_due(now, slot, buf),
+                Timer::Unanswered(slot) => {
+                    self.unanswered_due(now, slot);
+                    None
+                }
+                Timer::Observer(slot) => self.observer_due(slot),
+            };
+            if output.is_some() {
+                return output;
+            }
+        }
     }
 
     /// When [`Endpoint::poll`] has something to do next, if nothing else happens: exact, and in the
     /// past if that is now.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        if !self.outbox.is_empty() || self.security.readiness() != self.readiness {
+            return Some(Instant::ZERO);
+        }
+        self.timers.next().map(|(at, _)| at)
     }
 
     /// Sends a request. `build` adds the options and the payload.
@@ -150,13 +302,14 @@ impl<
     /// If the request cannot be taken. What goes wrong later is reported as an [`Outcome`].
     pub fn request(
         &mut self,
-        _now: Instant,
-        _to: S::Peer,
-        _reliability: Reliability,
-        _code: Code,
-        _build: impl FnOnce(&mut MessageWriter<'_>) -> Result<(), Overflow>,
+        now: Instant,
+        to: S::Peer,
+        reliability: Reliability,
+        code: Code,
+        build: impl FnOnce(&mut MessageWriter<'_>) -> Result<(), Overflow>,
     ) -> Result<ExchangeId, RequestError> {
-        Err(RequestError::Full)
+        let mut build = Some(build);
+        self.start_request(now, to, reliability, code, &mut |writer| once(&mut build, writer))
     }
 
     /// Asks `to` for a sign of life by an empty confirmable message ("CoAP ping"), outside of all
@@ -164,21 +317,21 @@ impl<
     ///
     /// # Errors
     /// [`RequestError::Full`], or [`RequestError::ConfirmableMulticast`].
-    pub fn ping(&mut self, _now: Instant, _to: SocketAddr) -> Result<ExchangeId, RequestError> {
-        Err(RequestError::Full)
+    pub fn ping(&mut self, now: Instant, to: SocketAddr) -> Result<ExchangeId, RequestError> {
+        self.start_ping(now, to)
     }
 
     /// Forgets an exchange; nothing more is reported of it. A response that comes all the same is
     /// rejected with a Reset, which ends an observation at the other side (RFC 7641 section 3.6).
     /// Returns whether there was such an exchange.
-    pub fn cancel(&mut self, _now: Instant, _exchange: ExchangeId) -> bool {
-        false
+    pub fn cancel(&mut self, now: Instant, exchange: ExchangeId) -> bool {
+        self.is_outstanding(exchange) && self.release(now, exchange.slot).is_some()
     }
 
     /// Ends an observation by telling the other side, with the same request and Observe: 1 (RFC 7641
     /// section 3.6). Its response is the last one. Returns whether there was such an observation.
-    pub fn deregister(&mut self, _now: Instant, _exchange: ExchangeId) -> bool {
-        false
+    pub fn deregister(&mut self, now: Instant, exchange: ExchangeId) -> bool {
+        self.is_outstanding(exchange) && self.end_observation_there(now, exchange.slot)
     }
 
     /// Answers a request. `build` adds the options and the payload.
@@ -193,21 +346,32 @@ impl<
     /// [`RespondError::Unverified`] and [`RespondError::Code`] another one can.
     pub fn respond(
         &mut self,
-        _now: Instant,
-        _to: Responder,
-        _code: Code,
-        _build: impl FnOnce(&mut MessageWriter<'_>) -> Result<(), Overflow>,
+        now: Instant,
+        to: Responder,
+        code: Code,
+        build: impl FnOnce(&mut MessageWriter<'_>) -> Result<(), Overflow>,
     ) -> Result<(), RespondError> {
-        Err(RespondError::Gone)
+        let mut build = Some(build);
+        self.send_response(now, to, code, &mut |writer| once(&mut build, writer))
     }
 
     /// Leaves a request unanswered: a multicast request that has nothing to do with this side, say.
     /// A confirmable one is acknowledged all the same.
-    pub fn ignore(&mut self, _now: Instant, _to: Responder) {}
+    pub fn ignore(&mut self, now: Instant, to: Responder) {
+        self.leave_unanswered(now, to);
+    }
+
+    /// Rejects a request that makes no sense (RFC 7252 sections 4.2 and 4.3): with a reset, unless
+    /// the group was asked or it has been acknowledged.
+    pub fn reject(&mut self, to: Responder) {
+        self.reject_request(to);
+    }
 
     /// Says that the request has proved that its sender receives at its address (with an Echo value
     /// for instance), so that the response to it may be of any length.
-    pub fn mark_verified(&mut self, _to: Responder) {}
+    pub fn mark_verified(&mut self, to: Responder) {
+        self.lift_budget(to);
+    }
 
     /// Accepts a request with Observe: 0 as an observation; the response to it is still to be sent
     /// with [`Endpoint::respond`], which adds the Observe option. A response that is not a success
@@ -220,10 +384,10 @@ impl<
     /// If the request is to be answered as one without Observe.
     pub fn accept_observation(
         &mut self,
-        _now: Instant,
-        _to: Responder,
+        now: Instant,
+        to: Responder,
     ) -> Result<ObservationId, ObserveError> {
-        Err(ObserveError::Full)
+        self.take_observer(now, to)
     }
 
     /// Sends the new representation to an observer. `build` adds the options (without Observe) and
@@ -238,17 +402,22 @@ impl<
     /// If it cannot be sent. After [`RespondError::Security`] the observation is gone.
     pub fn notify(
         &mut self,
-        _now: Instant,
-        _observation: ObservationId,
-        _reliability: Reliability,
-        _code: Code,
-        _build: impl FnOnce(&mut MessageWriter<'_>) -> Result<(), Overflow>,
+        now: Instant,
+        observation: ObservationId,
+        reliability: Reliability,
+        code: Code,
+        build: impl FnOnce(&mut MessageWriter<'_>) -> Result<(), Overflow>,
     ) -> Result<(), RespondError> {
-        Err(RespondError::Gone)
+        let mut build = Some(build);
+        self.send_notification(now, observation, reliability, code, &mut |writer| {
+            once(&mut build, writer)
+        })
     }
 
     /// Forgets an observer without telling it.
-    pub fn end_observation(&mut self, _observation: ObservationId) {}
+    pub fn end_observation(&mut self, now: Instant, observation: ObservationId) {
+        self.forget_observer(now, observation);
+    }
 
     /// The security layer.
     #[must_use]
@@ -273,4 +442,17 @@ impl<
     pub const fn stats(&self) -> &Stats {
         &self.stats
     }
+
+    /// Whether a name still stands for a request or a ping whose end has not been reported.
+    fn is_outstanding(&self, id: ExchangeId) -> bool {
+        self.exchanges.named(id.slot, id.generation).is_some()
+    }
+}
+
+/// Calls what can be called once, the first time.
+fn once<F>(build: &mut Option<F>, writer: &mut MessageWriter<'_>) -> Result<(), Overflow>
+where
+    F: FnOnce(&mut MessageWriter<'_>) -> Result<(), Overflow>,
+{
+    build.take().map_or(Ok(()), |build| build(writer))
 }

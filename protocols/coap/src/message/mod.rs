@@ -34,6 +34,13 @@ impl Kind {
         }
     }
 
+    /// An empty message of this type: an acknowledgement, a reset, or a ping.
+    #[must_use]
+    pub const fn empty_message(self, id: u16) -> [u8; 4] {
+        let [high, low] = id.to_be_bytes();
+        [0x40 | self.bits() << 4, 0, high, low]
+    }
+
     const fn bits(self) -> u8 {
         match self {
             Self::Confirmable => 0,

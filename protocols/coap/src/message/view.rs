@@ -10,9 +10,9 @@ use core::fmt;
 pub struct Message<'a> {
     bytes: &'a [u8],
     /// Where the options start: after the token.
-    options_at: u16,
+    options_at: usize,
     /// Where the options end: at the payload marker or the end of the message.
-    options_end: u16,
+    options_end: usize,
 }
 
 /// Why bytes are not a CoAP message (RFC 7252 section 3 calls each a message format error).
@@ -63,32 +63,34 @@ impl<'a> Message<'a> {
     /// What is wrong with the format. Whether it calls for a Reset depends on the message's type
     /// (RFC 7252 sections 4.2 and 4.3).
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        let len = u16::try_from(bytes.len()).map_err(|_| Malformed::TooLong)?;
+        if bytes.len() > usize::from(u16::MAX) {
+            return Err(Malformed::TooLong);
+        }
         let &[first, code, _, _, ..] = bytes else { return Err(Malformed::Truncated) };
         if first >> 6 != 1 {
             return Err(Malformed::Version);
         }
-        let token_len = first & 0x0f;
-        if usize::from(token_len) > Token::MAX {
+        let token_len = usize::from(first & 0x0f);
+        if token_len > Token::MAX {
             return Err(Malformed::TokenLength);
         }
         match Code(code) {
-            Code::EMPTY if len != 4 => return Err(Malformed::NotEmpty),
+            Code::EMPTY if bytes.len() != 4 => return Err(Malformed::NotEmpty),
             code if matches!(code.class(), 1 | 3 | 6 | 7) => return Err(Malformed::ReservedCode),
             _ => {}
         }
-        let options_at = 4 + u16::from(token_len);
-        if len < options_at {
-            return Err(Malformed::Truncated);
-        }
-        let mut options =
-            Options { rest: bytes.get(usize::from(options_at)..).unwrap_or_default(), number: 0 };
+        let options_at = 4 + token_len;
+        let mut options = Options::new(bytes.get(options_at..).ok_or(Malformed::Truncated)?);
         while options.try_next()?.is_some() {}
         if options.rest == [Options::MARKER] {
             return Err(Malformed::EmptyPayload);
         }
-        let left = u16::try_from(options.rest.len()).map_err(|_| Malformed::TooLong)?;
-        Ok(Self { bytes, options_at, options_end: len - left })
+        Ok(Self { bytes, options_at, options_end: bytes.len() - options.rest.len() })
+    }
+
+    /// A view of bytes that are known to be well formed.
+    pub(super) const fn from_parts(bytes: &'a [u8], options_at: usize, options_end: usize) -> Self {
+        Self { bytes, options_at, options_end }
     }
 
     /// The whole message as it came.
@@ -118,7 +120,7 @@ impl<'a> Message<'a> {
     /// The token.
     #[must_use]
     pub fn token(&self) -> Token {
-        let bytes = self.bytes.get(4..usize::from(self.options_at)).unwrap_or_default();
+        let bytes = self.bytes.get(4..self.options_at).unwrap_or_default();
         Token::new(bytes).unwrap_or_default()
     }
 
@@ -152,15 +154,13 @@ impl<'a> Message<'a> {
     /// The payload, empty if there is none.
     #[must_use]
     pub fn payload(&self) -> &'a [u8] {
-        self.bytes.get(usize::from(self.options_end) + 1..).unwrap_or_default()
+        self.bytes.get(self.options_end + 1..).unwrap_or_default()
     }
 
     /// The encoded options, from after the token to before the payload marker.
     #[must_use]
     pub fn options_bytes(&self) -> &'a [u8] {
-        self.bytes
-            .get(usize::from(self.options_at)..usize::from(self.options_end))
-            .unwrap_or_default()
+        self.bytes.get(self.options_at..self.options_end).unwrap_or_default()
     }
 
     fn header(&self, at: usize) -> u8 {

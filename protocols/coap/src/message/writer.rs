@@ -27,12 +27,12 @@ pub struct MessageWriter<'a> {
     options_at: usize,
     /// The last option's number, to append without a search.
     last: u16,
-    /// Set once the payload marker is written.
+    /// Where the payload starts, once its marker is written.
     payload_at: Option<usize>,
 }
 
 impl<'a> MessageWriter<'a> {
-    /// Starts a message in `buf`.
+    /// Starts a message in `buf`, of which no more than 65,535 bytes are used.
     ///
     /// # Errors
     /// If the header and the token do not fit.
@@ -147,15 +147,27 @@ impl<'a> MessageWriter<'a> {
     /// What has been written, as a message.
     #[must_use]
     pub fn as_message(&self) -> Message<'_> {
-        let written = self.buf.get(..self.len).unwrap_or_default();
-        Message::parse(written)
-            .unwrap_or_else(|_| unreachable!("a writer's message is well formed"))
+        let (options_at, options_end) = self.parts();
+        Message::from_parts(self.buf.get(..self.len).unwrap_or_default(), options_at, options_end)
+    }
+
+    /// Ends writing; the message borrows the buffer for as long as the writer did.
+    #[must_use]
+    pub fn into_message(self) -> Message<'a> {
+        let (options_at, options_end) = self.parts();
+        let written: &'a [u8] = self.buf;
+        Message::from_parts(written.get(..self.len).unwrap_or_default(), options_at, options_end)
     }
 
     /// The message's length in bytes.
     #[must_use]
     pub const fn finish(self) -> usize {
         self.len
+    }
+
+    /// Where the options start and end.
+    fn parts(&self) -> (usize, usize) {
+        (self.options_at, self.payload_at.map_or(self.len, |at| at - 1))
     }
 
     fn append(&mut self, bytes: &[u8]) -> Result<(), Overflow> {

@@ -1,0 +1,195 @@
+//! Bounded tables: slots with names, and the index that finds them by hash.
+
+use super::hash::place;
+
+/// No slot.
+pub(super) const NONE: u16 = u16::MAX;
+
+/// Up to `N` values in slots that are used again, each use with a generation of its own.
+#[derive(Debug)]
+pub(super) struct Table<T, const N: usize> {
+    slots: [Slot<T>; N],
+    /// The first free slot, which leads to the others.
+    free: u16,
+    len: u16,
+}
+
+#[derive(Debug)]
+struct Slot<T> {
+    generation: u32,
+    next_free: u16,
+    value: Option<T>,
+}
+
+impl<T, const N: usize> Table<T, N> {
+    pub(super) fn new() -> Self {
+        const { assert!(N < NONE as usize, "a table has up to 65,534 slots") };
+        let next = |i: usize| u16::try_from(i + 1).ok().filter(|_| i + 1 < N).unwrap_or(NONE);
+        Self {
+            slots: core::array::from_fn(|i| Slot {
+                generation: 0,
+                next_free: next(i),
+                value: None,
+            }),
+            free: if N == 0 { NONE } else { 0 },
+            len: 0,
+        }
+    }
+
+    /// Puts a value into a free slot, or gives it back if there is none.
+    pub(super) fn insert(&mut self, value: T) -> Result<(u16, u32), T> {
+        let index = self.free;
+        let Some(slot) = self.slots.get_mut(usize::from(index)) else { return Err(value) };
+        self.free = slot.next_free;
+        self.len += 1;
+        slot.generation = slot.generation.wrapping_add(1);
+        slot.value = Some(value);
+        Ok((index, slot.generation))
+    }
+
+    /// The slot that the next insertion takes.
+    pub(super) fn next_free(&self) -> Option<u16> {
+        Some(self.free).filter(|free| *free != NONE)
+    }
+
+    pub(super) fn remove(&mut self, index: u16) -> Option<T> {
+        let slot = self.slots.get_mut(usize::from(index))?;
+        let value = slot.value.take()?;
+        slot.next_free = self.free;
+        self.free = index;
+        self.len -= 1;
+        Some(value)
+    }
+
+    pub(super) fn get(&self, index: u16) -> Option<&T> {
+        self.slots.get(usize::from(index))?.value.as_ref()
+    }
+
+    pub(super) fn get_mut(&mut self, index: u16) -> Option<&mut T> {
+        self.slots.get_mut(usize::from(index))?.value.as_mut()
+    }
+
+    /// The value that had this generation when it was inserted.
+    pub(super) fn named(&self, index: u16, generation: u32) -> Option<&T> {
+        let slot = self.slots.get(usize::from(index))?;
+        slot.value.as_ref().filter(|_| slot.generation == generation)
+    }
+
+    pub(super) fn generation(&self, index: u16) -> u32 {
+        self.slots.get(usize::from(index)).map_or(0, |slot| slot.generation)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u16, &T)> {
+        (0..NONE).zip(&self.slots).filter_map(|(index, slot)| Some((index, slot.value.as_ref()?)))
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.len as usize
+    }
+}
+
+/// An index by hash over the slots of a table of `N`: as many chains as slots, so that a search
+/// walks two slots or so. The chains hold slot numbers, the caller compares.
+#[derive(Debug)]
+pub(super) struct Chains<const N: usize> {
+    heads: [u16; N],
+    next: [u16; N],
+}
+
+impl<const N: usize> Chains<N> {
+    pub(super) const fn new() -> Self {
+        Self { heads: [NONE; N], next: [NONE; N] }
+    }
+
+    /// Adds a slot that is in no chain.
+    pub(super) fn insert(&mut self, hash: u64, slot: u16) {
+        let (Some(head), Some(next)) =
+            (self.heads.get_mut(place(hash, N)), self.next.get_mut(usize::from(slot)))
+        else {
+            return;
+        };
+        *next = *head;
+        *head = slot;
+    }
+
+    /// Takes out a slot that was added with this hash.
+    pub(super) fn remove(&mut self, hash: u64, slot: u16) {
+        let after = self.after(slot);
+        let chain = place(hash, N);
+        if self.heads.get(chain) == Some(&slot) {
+            if let Some(head) = self.heads.get_mut(chain) {
+                *head = after;
+            }
+            return;
+        }
+        let before = self.find(hash, |at| self.after(at) == slot);
+        if let Some(next) = before.and_then(|before| self.next.get_mut(usize::from(before))) {
+            *next = after;
+        }
+    }
+
+    /// The first slot of the hash's chain that `is_it` accepts.
+    pub(super) fn find(&self, hash: u64, mut is_it: impl FnMut(u16) -> bool) -> Option<u16> {
+        let mut at = self.heads.get(place(hash, N)).copied().unwrap_or(NONE);
+        while at != NONE {
+            if is_it(at) {
+                return Some(at);
+            }
+            at = self.after(at);
+        }
+        None
+    }
+
+    fn after(&self, slot: u16) -> u16 {
+        self.next.get(usize::from(slot)).copied().unwrap_or(NONE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    extern crate std;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn a_full_table_gives_the_value_back_and_names_do_not_return() {
+        let mut table = Table::<char, 2>::new();
+        let (a, first) = table.insert('a').unwrap();
+        table.insert('b').unwrap();
+        assert_eq!(table.next_free(), None);
+        assert_eq!(table.insert('c'), Err('c'));
+        assert_eq!(table.remove(a), Some('a'));
+        assert_eq!(table.remove(a), None);
+        let (again, second) = table.insert('d').unwrap();
+        assert_eq!(again, a);
+        assert_eq!(table.named(a, first), None);
+        assert_eq!(table.named(a, second), Some(&'d'));
+        assert_eq!(table.len(), 2);
+    }
+
+    proptest! {
+        #[test]
+        fn chains_find_what_a_map_finds(steps in prop::collection::vec((0..16_u16, 0..6_u64), 0..200)) {
+            let mut chains = Chains::<16>::new();
+            let mut model = BTreeMap::<u16, u64>::new();
+            for (slot, hash) in steps {
+                let hash = hash << 61;
+                match model.remove(&slot) {
+                    Some(old) => chains.remove(old, slot),
+                    None => {
+                        chains.insert(hash, slot);
+                        model.insert(slot, hash);
+                    }
+                }
+                for probe in 0..16 {
+                    for hash in (0..6).map(|h| h << 61) {
+                        let found = chains.find(hash, |at| at == probe).is_some();
+                        let same_chain = model.get(&probe).is_some_and(|h| place(*h, 16) == place(hash, 16));
+                        prop_assert_eq!(found, same_chain);
+                    }
+                }
+            }
+        }
+    }
+}

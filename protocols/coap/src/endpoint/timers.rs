@@ -1,0 +1,223 @@
+//! All that happens by itself after a time, in one table.
+
+use super::table::NONE;
+use capmesh_wire::Instant;
+
+/// What a timer is for. Each slot of a table has one timer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Timer {
+    /// An outgoing message: to be sent, sent again, given up, or reported.
+    Exchange(u16),
+    /// A request waits for the application: an acknowledgement is due, or the answer is overdue.
+    Unanswered(u16),
+    /// The end of an observation is to be reported.
+    Observer(u16),
+}
+
+/// The timers of an endpoint.
+#[derive(Debug)]
+pub(super) struct Timers<const EXCHANGES: usize, const UNANSWERED: usize, const OBSERVERS: usize> {
+    exchanges: Deadlines<EXCHANGES>,
+    unanswered: Deadlines<UNANSWERED>,
+    observers: Deadlines<OBSERVERS>,
+}
+
+impl<const E: usize, const U: usize, const O: usize> Timers<E, U, O> {
+    pub(super) const fn new() -> Self {
+        Self {
+            exchanges: Deadlines::new(),
+            unanswered: Deadlines::new(),
+            observers: Deadlines::new(),
+        }
+    }
+
+    pub(super) fn set(&mut self, timer: Timer, at: Instant) {
+        match timer {
+            Timer::Exchange(slot) => self.exchanges.set(slot, at),
+            Timer::Unanswered(slot) => self.unanswered.set(slot, at),
+            Timer::Observer(slot) => self.observers.set(slot, at),
+        }
+    }
+
+    pub(super) fn clear(&mut self, timer: Timer) {
+        match timer {
+            Timer::Exchange(slot) => self.exchanges.clear(slot),
+            Timer::Unanswered(slot) => self.unanswered.clear(slot),
+            Timer::Observer(slot) => self.observers.clear(slot),
+        }
+    }
+
+    /// The earliest timer.
+    pub(super) fn next(&self) -> Option<(Instant, Timer)> {
+        let exchange = self.exchanges.next().map(|(at, slot)| (at, Timer::Exchange(slot)));
+        let unanswered = self.unanswered.next().map(|(at, slot)| (at, Timer::Unanswered(slot)));
+        let observer = self.observers.next().map(|(at, slot)| (at, Timer::Observer(slot)));
+        [exchange, unanswered, observer].into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+
+    /// Takes the earliest timer if it is due.
+    pub(super) fn take_due(&mut self, now: Instant) -> Option<Timer> {
+        let (_, timer) = self.next().filter(|(at, _)| *at <= now)?;
+        self.clear(timer);
+        Some(timer)
+    }
+}
+
+/// A deadline for each of `N` slots that has one: a binary heap of slot numbers that knows where in
+/// it each slot is. Setting and clearing take log N steps.
+#[derive(Debug)]
+struct Deadlines<const N: usize> {
+    heap: [u16; N],
+    len: usize,
+    place: [u16; N],
+    at: [Instant; N],
+}
+
+impl<const N: usize> Deadlines<N> {
+    const fn new() -> Self {
+        Self { heap: [NONE; N], len: 0, place: [NONE; N], at: [Instant::ZERO; N] }
+    }
+
+    fn next(&self) -> Option<(Instant, u16)> {
+        let slot = *self.heap.get(..self.len)?.first()?;
+        Some((self.deadline(slot), slot))
+    }
+
+    fn set(&mut self, slot: u16, at: Instant) {
+        let Some(deadline) = self.at.get_mut(usize::from(slot)) else { return };
+        *deadline = at;
+        let mut place = self.place_of(slot);
+        if place == NONE {
+            place = u16::try_from(self.len).unwrap_or(NONE);
+            self.len += 1;
+        }
+        let place = self.sift_up(usize::from(place), slot);
+        self.sift_down(place, slot);
+    }
+
+    fn clear(&mut self, slot: u16) {
+        let place = self.place_of(slot);
+        if place == NONE {
+            return;
+        }
+        if let Some(entry) = self.place.get_mut(usize::from(slot)) {
+            *entry = NONE;
+        }
+        self.len -= 1;
+        let last = self.slot_at(self.len);
+        if last != slot {
+            let place = self.sift_up(usize::from(place), last);
+            self.sift_down(place, last);
+        }
+    }
+
+    /// Puts `slot` at `place` or, while its parent is later, in its parent's place.
+    fn sift_up(&mut self, mut place: usize, slot: u16) -> usize {
+        while place > 0 {
+            let parent_place = (place - 1) / 2;
+            let parent = self.slot_at(parent_place);
+            if self.deadline(parent) <= self.deadline(slot) {
+                break;
+            }
+            self.put(place, parent);
+            place = parent_place;
+        }
+        self.put(place, slot);
+        place
+    }
+
+    /// Puts `slot` at `place` or, while one of its children is earlier, in that one's place.
+    fn sift_down(&mut self, mut place: usize, slot: u16) {
+        loop {
+            let left = 2 * place + 1;
+            if left >= self.len {
+                break;
+            }
+            let right = left + 1;
+            let right_is_earlier = right < self.len
+                && self.deadline(self.slot_at(right)) < self.deadline(self.slot_at(left));
+            let child_place = if right_is_earlier { right } else { left };
+            let child = self.slot_at(child_place);
+            if self.deadline(slot) <= self.deadline(child) {
+                break;
+            }
+            self.put(place, child);
+            place = child_place;
+        }
+        self.put(place, slot);
+    }
+
+    fn put(&mut self, place: usize, slot: u16) {
+        if let (Some(entry), Some(back)) =
+            (self.heap.get_mut(place), self.place.get_mut(usize::from(slot)))
+        {
+            *entry = slot;
+            *back = u16::try_from(place).unwrap_or(NONE);
+        }
+    }
+
+    fn slot_at(&self, place: usize) -> u16 {
+        self.heap.get(place).copied().unwrap_or(NONE)
+    }
+
+    fn place_of(&self, slot: u16) -> u16 {
+        self.place.get(usize::from(slot)).copied().unwrap_or(NONE)
+    }
+
+    fn deadline(&self, slot: u16) -> Instant {
+        self.at.get(usize::from(slot)).copied().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    extern crate std;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn the_earliest_of_all_tables_comes_first() {
+        let mut timers = Timers::<2, 2, 2>::new();
+        timers.set(Timer::Observer(1), Instant::from_secs(3));
+        timers.set(Timer::Exchange(0), Instant::from_secs(2));
+        timers.set(Timer::Unanswered(1), Instant::from_secs(1));
+        assert_eq!(timers.take_due(Instant::ZERO), None);
+        let now = Instant::from_secs(3);
+        let order: std::vec::Vec<_> = core::iter::from_fn(|| timers.take_due(now)).collect();
+        assert_eq!(order, [Timer::Unanswered(1), Timer::Exchange(0), Timer::Observer(1)]);
+        assert_eq!(timers.next(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn deadlines_order_as_a_sorted_map_does(
+            steps in prop::collection::vec((0..12_u16, prop::option::of(0..50_u64)), 0..200),
+        ) {
+            let mut deadlines = Deadlines::<12>::new();
+            let mut model = BTreeMap::new();
+            for (slot, at) in steps {
+                match at {
+                    Some(at) => {
+                        deadlines.set(slot, Instant::from_micros(at));
+                        model.insert(slot, at);
+                    }
+                    None => {
+                        deadlines.clear(slot);
+                        model.remove(&slot);
+                    }
+                }
+                let earliest = model.values().min().map(|at| Instant::from_micros(*at));
+                prop_assert_eq!(deadlines.next().map(|(at, _)| at), earliest);
+            }
+            let mut left: std::vec::Vec<_> = model.values().copied().collect();
+            left.sort_unstable();
+            for at in left {
+                let (next, slot) = deadlines.next().unwrap();
+                prop_assert_eq!(next.as_micros(), at);
+                deadlines.clear(slot);
+            }
+            prop_assert_eq!(deadlines.next(), None);
+        }
+    }
+}
