@@ -29,6 +29,3 @@ pub const fn class(number: OptionNumber) -> Class {
         _ => Class::E,
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -29,6 +29,16 @@ pub struct Parameters<'a> {
     pub recipient_id: &'a [u8],
 }
 
+impl fmt::Debug for Parameters<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parameters")
+            .field("id_context", &self.id_context)
+            .field("sender_id", &self.sender_id)
+            .field("recipient_id", &self.recipient_id)
+            .finish_non_exhaustive()
+    }
+}
+
 /// What is known of the requests that a context has received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replay {
@@ -99,6 +109,11 @@ pub struct Context {
 }
 
 impl Context {
+    /// How many bytes longer protection makes a message at most: Partial IV, IDs, tag, inner code
+    /// and a second Observe option of up to 3 bytes, and option deltas that grow because inner and
+    /// outer options are apart. With one-byte IDs and no ID Context it is 12 to 18 bytes.
+    pub const MAX_OVERHEAD: usize = 60;
+
     /// Derives a new context whose keys are never stored: sequence numbers start at 0 and the replay
     /// window is empty. If the same parameters may come back after a restart, use
     /// [`Context::restore`], the first time too.
@@ -216,7 +231,7 @@ impl Context {
 
     /// Protects a request: writes the outer message to `out`, which must not overlap `inner`, and
     /// returns its length and what its response will be opened with. The outer message is at most
-    /// 45 bytes longer than the inner one.
+    /// [`Context::MAX_OVERHEAD`] longer than the inner one.
     ///
     /// # Errors
     /// See [`ProtectError`]. A sequence number may have been spent.
@@ -360,6 +375,10 @@ impl Context {
         scratch: &'b mut [u8],
     ) -> Result<Message<'b>, UnprotectError> {
         let header = CoseHeader::of(&outer)?.ok_or(UnprotectError::Decode)?;
+        // Responses need no kid. One that has it speaks for the peer, or is not for this context.
+        if header.kid.is_some_and(|kid| kid != self.recipient_id.as_bytes()) {
+            return Err(UnprotectError::Decode);
+        }
         let piv = header.partial_iv;
         if !binding.is_fresh(piv) {
             return Err(UnprotectError::Stale);

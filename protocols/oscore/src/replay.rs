@@ -76,3 +76,6 @@ impl ReplayWindow {
         if behind < Self::WIDTH as u64 { Some(1 << behind) } else { None }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -67,3 +67,6 @@ impl SequenceReservation {
         Ok(self.next - 1)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -98,3 +98,6 @@ fn hex(digit: u8) -> Result<u8, ProtectError> {
         _ => Err(ProtectError::ProxyUri),
     }
 }
+
+#[cfg(test)]
+mod tests;

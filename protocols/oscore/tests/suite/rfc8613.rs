@@ -1,8 +1,6 @@
 //! RFC 8613 Appendix C, every vector: C.1 to C.3 through the messages that they key, since keys do
 //! not leave a context; their intermediate values are in the crate's unit tests.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
-
 use capmesh_coap::message::Message;
 use capmesh_oscore::{
     Binding, Context, CoseHeader, Parameters, Replay, ReplayWindow, SequenceReservation,
