@@ -205,7 +205,10 @@ fn responses_that_are_dropped() {
 fn reflected_messages_are_refused() {
     let (mut client, mut server, outer, mut at_client) = exchange();
     assert_eq!(request_error(&mut client, &outer), UnprotectError::ContextNotFound);
-    assert_eq!(response_error(&mut client, &mut at_client, &outer), UnprotectError::Decryption);
+    assert_eq!(response_error(&mut client, &mut at_client, &outer), UnprotectError::Decode);
+    let anonymous = forged(&outer, b"\x01\0", outer.view().payload());
+    let error = response_error(&mut client, &mut at_client, &anonymous);
+    assert_eq!(error, UnprotectError::Decryption);
     let (_, at_server) =
         server.unprotect_request(outer.view(), &mut [0; 256]).map(|(_, b)| ((), b)).unwrap();
     let (response, ()) = written(|out| {
