@@ -48,6 +48,12 @@ impl Digest {
     }
 }
 
+impl From<[u8; Self::LEN]> for Digest {
+    fn from(bytes: [u8; Self::LEN]) -> Self {
+        Self(bytes)
+    }
+}
+
 /// Computes a [`Digest`] piece by piece.
 #[derive(Clone, Debug, Default)]
 pub struct Hasher(Sha256);

@@ -1,6 +1,7 @@
 //! What nodes, gateway and registry say to each other.
 #![no_std]
 
+pub mod blob;
 pub mod cbor;
 pub mod content_format;
 pub mod cose;
@@ -13,6 +14,7 @@ pub mod roster;
 pub mod text;
 pub mod time;
 
+pub use blob::BlobRef;
 pub use cbor::{Decode, DecodeError, Encode, List, Overflow};
 pub use credential::{Credential, PublicKey};
 pub use digest::{Digest, DigestPrefix, Hasher};

@@ -33,3 +33,13 @@ pub const ROSTER_ENTRY: usize = CREDENTIAL + 13;
 
 /// Bytes of a roster before its entries: signature (64), head, framing.
 pub const ROSTER_HEAD: usize = 192;
+
+/// Bytes of a blob: more than any board holds, and few enough for 65,536 of the smallest chunks.
+pub const BLOB: u32 = 4 << 20;
+
+/// The smallest chunk, as a power of two: two digests, so that pages still form a tree.
+pub const CHUNK_LOG2_MIN: u8 = 6;
+
+/// The largest chunk, as a power of two. A node holds a chunk in RAM until it is verified, and may
+/// refuse what is larger than it can hold.
+pub const CHUNK_LOG2_MAX: u8 = 12;

@@ -153,6 +153,7 @@ impl<'a> UnverifiedRoster<'a> {
     ///
     /// # Errors
     /// What is wrong.
+    #[cfg(feature = "es256")]
     fn check_entries(&self) -> Result<(), DecodeError> {
         if Digest::of(self.entries) != self.head.entries {
             return Err(DecodeError::Value);
