@@ -1,4 +1,24 @@
 //! CoAP as a sans-I/O core.
+//!
+//! Purpose: everything that RFC 7252 and its companions ask of a client, a server and a proxy, on a
+//! microcontroller, on Linux and in simulation alike. Bytes and time come in as arguments and go out
+//! as return values; the crate has no sockets, clocks, threads or allocation.
+//!
+//! | module | what it has | sources |
+//! |---|---|---|
+//! | [`message`], [`option`] | checked views of messages, and how to write them | RFC 7252 section 3 |
+//! | [`endpoint`] | reliability, duplicates, requests and responses, groups, observation | RFC 7252 sections 4, 5 and 8, RFC 7641, RFC 7967 |
+//! | [`security`] | what stands between the two layers of an endpoint | RFC 8613 section 2 |
+//! | [`block`] | transfers in blocks | RFC 7959 |
+//! | [`echo`] | proof of freshness and of an address | RFC 9175 |
+//! | [`server`], [`link_format`] | resources, routes, discovery | RFC 7252 section 7, RFC 6690 |
+//!
+//! Words: a *datagram* is bytes on a link, a *message* is a CoAP message, a *peer* is whoever the
+//! security layer says is at the other end, an *exchange* is a request of this side's and all that
+//! becomes of it.
+//!
+//! Invariants: no input makes anything here panic, grow, or work for longer than its documentation
+//! says. Absent on purpose: CoAP over TCP and WebSocket (RFC 8323), DTLS, caching.
 #![no_std]
 
 pub mod block;
@@ -9,6 +29,8 @@ pub mod message;
 pub mod option;
 pub mod security;
 pub mod server;
+#[cfg(feature = "test-util")]
+pub mod test_util;
 
 pub use endpoint::Endpoint;
 pub use message::{Code, Kind, Message, MessageWriter, Token};
