@@ -193,6 +193,8 @@ pub enum SealError {
     NotReady,
     /// There is no way to reach or authenticate this peer.
     NoPeer,
+    /// The handshake with this peer failed.
+    HandshakeFailed,
     /// The keys that the message was or is to be sealed with are gone or used up.
     NoKeys,
     /// The outer message is too large.
@@ -210,6 +212,7 @@ impl fmt::Display for SealError {
         f.write_str(match self {
             Self::NotReady => "the security context is being established",
             Self::NoPeer => "there is no way to reach or authenticate this peer",
+            Self::HandshakeFailed => "the handshake with this peer failed",
             Self::NoKeys => "the keys for this message are gone or used up",
             Self::Overflow => "the protected message is larger than a datagram",
         })

@@ -420,6 +420,12 @@ impl<
         self.forget_observer(Instant::ZERO, observation);
     }
 
+    /// How many more exchanges there is room for.
+    #[must_use]
+    pub const fn exchanges_free(&self) -> usize {
+        EXCHANGES - self.exchanges.len()
+    }
+
     /// The security layer.
     #[must_use]
     pub const fn security(&self) -> &S {
