@@ -28,7 +28,7 @@ impl<P: Copy> Resource<P> for Discovery<'_, '_, P> {
         };
         let mut links = LinkWriter::new(reply.body(), &mut matches);
         for route in self.routes {
-            if route.resource.links(route.path, &mut links).is_err() {
+            if route.resource.links(route.path(), &mut links).is_err() {
                 return Err(Code::INTERNAL_SERVER_ERROR.into());
             }
         }

@@ -171,7 +171,7 @@ fn not_allowed<P>(_: &Request<'_, P>, _: &mut Reply<'_>) -> Handled {
 
 /// A resource and where it is mounted.
 pub struct Route<'a, P: Copy> {
-    pub(super) path: &'a str,
+    path: &'a str,
     below: bool,
     pub(super) resource: &'a mut dyn Resource<P>,
 }
@@ -188,6 +188,12 @@ impl<'a, P: Copy> Route<'a, P> {
     #[must_use]
     pub fn below(path: &'a str, resource: &'a mut dyn Resource<P>) -> Self {
         Self { below: true, ..Self::at(path, resource) }
+    }
+
+    /// Where the resource is mounted.
+    #[must_use]
+    pub const fn path(&self) -> &'a str {
+        self.path
     }
 
     /// How many segments of the request's path lead here, if it does.
