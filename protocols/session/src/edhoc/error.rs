@@ -27,6 +27,8 @@ pub enum Refusal {
     NotAuthorised,
     /// A MAC or an authentication tag that does not match.
     NotAuthentic,
+    /// There is no room for another session.
+    NoRoom,
 }
 
 impl Refusal {
@@ -43,6 +45,7 @@ impl Refusal {
             Self::UnknownCredential => "unknown credential",
             Self::NotAuthorised => "not authorised",
             Self::NotAuthentic => "not authentic",
+            Self::NoRoom => "no room for another session",
         }
     }
 

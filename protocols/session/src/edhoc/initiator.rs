@@ -94,6 +94,12 @@ pub struct Message2 {
 }
 
 impl Message2 {
+    /// The connection identifier that the responder chose.
+    #[must_use]
+    pub const fn connection_id(&self) -> ConnectionId {
+        self.c_r
+    }
+
     /// Whom the responder says it is.
     ///
     /// # Errors

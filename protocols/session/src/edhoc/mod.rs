@@ -48,6 +48,7 @@ pub use keys::{Completed, EphemeralKey, OscoreKeys};
 pub use responder::{AwaitMessage3, Message1, Message3};
 
 pub(crate) use cbor::Reader;
+pub(crate) use error::TRUE;
 
 /// How a party tells the other which credential it uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
