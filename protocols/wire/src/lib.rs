@@ -11,6 +11,7 @@ pub mod format;
 pub mod id;
 pub mod limits;
 pub mod roster;
+pub mod schema;
 pub mod text;
 pub mod time;
 
@@ -20,5 +21,6 @@ pub use credential::{Credential, PublicKey};
 pub use digest::{Digest, DigestPrefix, Hasher};
 pub use id::{Claim, Epoch, InstanceId, KeyId, NodeId, Revision, Seq};
 pub use roster::{Role, Roster};
+pub use schema::{Payload, Schema, SchemaId, SchemaTag, Unit, Value};
 pub use text::{Bytes, CapsuleName, CapsuleRef, CapsuleVersion, Name, Tag, Text, Topic};
 pub use time::Instant;
