@@ -11,7 +11,7 @@ pub(crate) struct Bucket {
     filled: Instant,
 }
 
-/// How fast a [`Bucket`] fills, and how far.
+/// How often something may happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     /// The most at once.

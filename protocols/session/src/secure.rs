@@ -3,7 +3,7 @@
 use crate::peer::{Peer, Roster};
 use crate::sessions::{Sessions, Step};
 use capmesh_coap::endpoint::{
-    Endpoint, Event, ExchangeId, Outcome, Output, Reliability, RequestError, Via,
+    Endpoint, Event, ExchangeId, Failure, Outcome, Output, Reliability, RequestError, Via,
 };
 use capmesh_coap::message::{Code, MessageWriter, Overflow};
 use capmesh_coap::option::OptionNumber;
@@ -90,26 +90,21 @@ impl<
 
     /// As [`Endpoint::poll`].
     pub fn poll(&mut self, now: Instant, buf: &mut [u8]) -> Option<Output> {
-        // Each step ends a stage of a handshake, and there are finitely many.
-        while let Some(step) = self.endpoint.security_mut().step(now) {
-            self.take(now, step);
-        }
         loop {
-            let Some(output) = self.endpoint.poll(now, buf) else {
-                self.endpoint.security_mut().clear_failures();
-                return None;
-            };
-            let (exchange, failure) = match output {
-                Output::Outcome(Outcome::Failed { exchange, reason }) => (exchange, Some(reason)),
-                Output::Outcome(Outcome::Finished { exchange }) => (exchange, None),
-                other => return Some(other),
-            };
-            match (self.endpoint.security().attempt_of(exchange), failure) {
-                (Some(attempt), Some(reason)) => {
-                    self.endpoint.security_mut().unanswered(now, attempt, reason);
+            while let Some(step) = self.endpoint.security_mut().step(now) {
+                self.take(now, step);
+            }
+            match self.endpoint.poll(now, buf) {
+                Some(Output::Outcome(outcome)) if self.is_ours(now, outcome) => {}
+                Some(output) => return Some(output),
+                None => {
+                    let sessions = self.endpoint.security_mut();
+                    sessions.clear_failures();
+                    // Sealing what waited may have begun a handshake.
+                    if sessions.step_timeout().is_none_or(|at| at > now) {
+                        return None;
+                    }
                 }
-                (Some(_), None) => {}
-                (None, _) => return Some(output),
             }
         }
     }
@@ -148,6 +143,18 @@ impl<
     /// The sessions, to be changed.
     pub const fn sessions_mut(&mut self) -> &mut Sessions<R, G, N, H> {
         self.endpoint.security_mut()
+    }
+
+    /// Whether an outcome is of a handshake, which is told of it then.
+    fn is_ours(&mut self, now: Instant, outcome: Outcome) -> bool {
+        let (exchange, failure) = match outcome {
+            Outcome::Failed { exchange, reason } => (exchange, reason),
+            Outcome::Finished { exchange } => (exchange, Failure::NoResponse),
+            Outcome::ObservationEnded { .. } => return false,
+        };
+        let Some(attempt) = self.endpoint.security().attempt_of(exchange) else { return false };
+        self.endpoint.security_mut().unanswered(now, attempt, failure);
+        true
     }
 
     fn take(&mut self, now: Instant, step: Step) {

@@ -353,12 +353,10 @@ fn refuse<P>(
     refusal: &Refusal,
     block1: Option<BlockValue>,
 ) {
-    if incoming.via == Via::Multicast {
+    let rejected =
+        refusal.code() == Code::BAD_OPTION && incoming.message.kind() == Kind::NonConfirmable;
+    if incoming.via == Via::Multicast || rejected {
         out.ignore(now, incoming.responder);
-        return;
-    }
-    if refusal.code() == Code::BAD_OPTION && incoming.message.kind() == Kind::NonConfirmable {
-        out.reject(incoming.responder);
         return;
     }
     let mut full = |writer: &mut MessageWriter<'_>| {

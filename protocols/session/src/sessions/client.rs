@@ -165,10 +165,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
             Place::Attempt(attempt) => {
                 let error =
                     edhoc_error(&outer).map_or(HandshakeError::Unconfirmed, HandshakeError::Error);
-                self.fail(now, attempt, error);
-                if error == HandshakeError::Unconfirmed {
-                    self.try_again(now, at);
-                }
+                self.fail_unconfirmed(now, attempt, error);
             }
             // There is a newer session, or a handshake for one.
             Place::Retired(_) => {}

@@ -175,7 +175,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
                 Ok(Sealed { len, address, binding: bind(slot, session.serial, oscore) })
             }
             // RFC 9668 section 3.2.2 step B: message_3 goes by itself.
-            Err(ProtectError::Overflow) if inner.as_bytes().len() + 45 <= out.len() => {
+            Err(ProtectError::Overflow) => {
                 unconfirmed.carriage = Carriage::Alone;
                 Err(SealError::NotReady)
             }
@@ -187,8 +187,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     ///
     /// If the peer has begun a handshake at the same time, see `install`.
     pub(super) fn confirm(&mut self, now: Instant, at: usize) {
-        let Some(place) = self.attempts.get_mut(at) else { return };
-        let Some(attempt) = place.take_if(|attempt| attempt.session().is_some()) else { return };
+        let Some(attempt) = self.end_attempt(at) else { return };
         let Stage::Unconfirmed(Unconfirmed { mut session, .. }) = attempt.stage else { return };
         session.since = now;
         let own_id = self.own_id;
@@ -223,7 +222,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     /// Ends a handshake without success. Requests that have no other session to go out in are to fail
     /// ([`Sessions::clear_failures`]); the next handshake may begin after a while.
     pub(super) fn fail(&mut self, now: Instant, at: usize, error: HandshakeError) {
-        let Some(attempt) = self.attempts.get_mut(at).and_then(Option::take) else { return };
+        let Some(attempt) = self.end_attempt(at) else { return };
         count(&mut self.stats.failed);
         let at = attempt.slot;
         if let Some(slot) = self.table.get_mut(at) {
@@ -244,12 +243,36 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
         }
     }
 
-    /// Begins anew after a failure that was nobody's fault: the requests go on waiting.
-    pub(super) fn try_again(&mut self, now: Instant, at: usize) {
-        if let Some(slot) = self.table.get_mut(at) {
-            slot.is_failing = false;
+    /// Ends a handshake that the peer did not go on with. It may have lost its half of it, so one such
+    /// failure in a row is overlooked: the requests go on waiting, and the next handshake begins soon.
+    pub(super) fn fail_unconfirmed(&mut self, now: Instant, at: usize, error: HandshakeError) {
+        let Some(slot) = self.attempts.get(at).and_then(Option::as_ref).map(|mine| mine.slot)
+        else {
+            return;
+        };
+        let was_lost = self.table.get(slot).is_some_and(|slot| slot.is_lost);
+        self.fail(now, at, error);
+        // An error message is about what was sent, not about what was lost.
+        let is_final = matches!(error, HandshakeError::Error(_));
+        if let Some(known) = self.table.get_mut(slot)
+            && known.failures == 1
+            && !is_final
+        {
+            known.is_failing = false;
+            known.is_lost = was_lost;
+            self.begin(now, slot);
         }
-        self.begin(now, at);
+    }
+
+    /// Takes a handshake out. If a request is under way for it, that is to be cancelled.
+    fn end_attempt(&mut self, at: usize) -> Option<Attempt> {
+        let place = self.attempts.get_mut(at)?;
+        let attempt = place.take()?;
+        if attempt.exchange.is_some() {
+            let Attempt { slot, since, postponed, exchange, .. } = attempt;
+            *place = Some(Attempt { slot, since, postponed, exchange, stage: Stage::Abandoned });
+        }
+        Some(attempt)
     }
 
     /// Says that the requests that waited for handshakes which failed have been told.
@@ -398,7 +421,9 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
                 };
                 attempt.stage = Stage::Unconfirmed(unconfirmed);
                 match verified {
-                    _ if !is_success => self.fail(now, at, refused_by_peer(&message)),
+                    _ if !is_success => {
+                        self.fail_unconfirmed(now, at, refused_by_peer(&message));
+                    }
                     Ok(()) => self.confirm(now, at),
                     Err(refusal) => self.fail(now, at, HandshakeError::Refused(refusal)),
                 }

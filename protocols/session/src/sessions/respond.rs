@@ -117,8 +117,10 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
         let Ok(c_r) = reader.identifier() else {
             return self.refuse(Refusal::Malformed, scratch);
         };
+        // No error message without a handshake (RFC 9528 section 6): the initiator is to begin anew.
         let Some(at) = self.half_open_with(c_r) else {
-            return self.refuse(Refusal::ConnectionId, scratch);
+            count(&mut self.stats.refused);
+            return plain_answer(Code::UNAUTHORIZED, Some(0));
         };
         if let Some(_error) = error_message(reader.rest()) {
             // It is not protected: whoever it is from must at least be where message_2 went.
