@@ -11,6 +11,7 @@ mod features;
 mod options;
 mod process;
 mod setup;
+mod size;
 mod steps;
 mod test;
 mod tidy;
@@ -29,6 +30,7 @@ Usage: cargo xtask <chore> [options]
   test    set up, then run every check the README promises (--help: its steps)
   tidy    house rules: dependency arrows, lengths, what a core must not contain
   cross   build every protocol crate for the three microcontroller targets
+  size    build and run the firmware footprint image; compare with sizes.toml
 
 `cargo xtask <chore> --help` says more about one chore.";
 
@@ -57,6 +59,7 @@ fn run() -> Result<()> {
         "test" => test::main(args),
         "tidy" => tidy::main(args),
         "cross" => cross::main(args),
+        "size" => size::main(args),
         _ => bail!("there is no chore {chore:?}\n\n{HELP}"),
     }
 }

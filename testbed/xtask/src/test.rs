@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use crate::{
     cross, features, options,
     process::{output, run, succeeds},
-    setup,
+    setup, size,
     steps::{Done, Steps},
     tidy, workspace,
 };
@@ -26,6 +26,7 @@ Usage: cargo xtask test
   tests       unit, property, vector and interop tests
   doctests    examples in the documentation
   cross       no_std builds for the microcontrollers
+  size        flash, stack and instructions of the protocols on a Cortex-M3
   deny        licences and sources of dependencies
   advisories  known defects of dependencies, where the database can be reached";
 
@@ -52,6 +53,7 @@ fn run_all() -> Result<()> {
         Ok(Done::Passed)
     });
     steps.run("cross", || cross::build_all().map(passed));
+    steps.run("size", || size::run_all().map(passed));
     steps.run("deny", || deny(&["licenses", "bans", "sources"]).map(passed));
     steps.run("advisories", advisories);
     let outcome = steps.finish();
