@@ -27,6 +27,7 @@ pub mod endpoint;
 pub mod link_format;
 pub mod message;
 pub mod option;
+pub mod relay;
 pub mod security;
 pub mod server;
 #[cfg(feature = "test-util")]

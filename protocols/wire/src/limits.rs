@@ -43,3 +43,35 @@ pub const CHUNK_LOG2_MIN: u8 = 6;
 /// The largest chunk, as a power of two. A node holds a chunk in RAM until it is verified, and may
 /// refuse what is larger than it can hold.
 pub const CHUNK_LOG2_MAX: u8 = 12;
+
+/// Fields of a schema, or of a capsule's configuration. A head of one byte counts them.
+pub const FIELDS_OF_SCHEMA: usize = 16;
+
+/// Bytes of an encoded field; a schema's head is as long.
+pub const FIELD: usize = NAME + 9;
+
+/// Bytes of a payload, which a schema's longest must not pass: a message and its protection fit one
+/// datagram of the smallest MTU that IPv6 allows (1,280), beside another of its size.
+pub const PAYLOAD: usize = 512;
+
+/// Bytes of a manifest: it is held in RAM whole until its signature is verified, within the 4 KB
+/// that a transfer may take.
+pub const MANIFEST: usize = 2_048;
+
+/// Bytes of a URI in a manifest.
+pub const URI: usize = 128;
+
+/// Schemas of a capsule.
+pub const SCHEMAS: usize = 16;
+
+/// Inputs of a capsule, and outputs likewise.
+pub const PORTS: usize = 8;
+
+/// Sensors of a capsule, and actuators and digital inputs likewise.
+pub const CHANNELS: usize = 8;
+
+/// Capsules that one capsule asks.
+pub const PEERS: usize = 4;
+
+/// Resources of a capsule, and resources that it asks of one other.
+pub const SERVICES: usize = 8;

@@ -179,6 +179,24 @@ impl<'a> Tag<'a> {
     }
 }
 
+impl fmt::Display for Tag<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.0)
+    }
+}
+
+impl<'a> Decode<'a> for Tag<'a> {
+    fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        Self::new(reader.text()?).map_err(|_| DecodeError::Value)
+    }
+}
+
+impl Encode for Tag<'_> {
+    fn encode(&self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
+        writer.text(self.0).map(drop)
+    }
+}
+
 /// Text that is not a [`CapsuleRef`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvalidRef {

@@ -353,10 +353,12 @@ fn refuse<P>(
     refusal: &Refusal,
     block1: Option<BlockValue>,
 ) {
-    let rejected =
-        refusal.code() == Code::BAD_OPTION && incoming.message.kind() == Kind::NonConfirmable;
-    if incoming.via == Via::Multicast || rejected {
+    if incoming.via == Via::Multicast {
         out.ignore(now, incoming.responder);
+        return;
+    }
+    if refusal.code() == Code::BAD_OPTION && incoming.message.kind() == Kind::NonConfirmable {
+        out.reject(incoming.responder);
         return;
     }
     let mut full = |writer: &mut MessageWriter<'_>| {

@@ -30,6 +30,9 @@ pub trait Outbox<P> {
     /// [`Endpoint::ignore`].
     fn ignore(&mut self, now: Instant, to: Responder);
 
+    /// [`Endpoint::reject`].
+    fn reject(&mut self, to: Responder);
+
     /// [`Endpoint::mark_verified`].
     fn mark_verified(&mut self, to: Responder);
 
@@ -101,6 +104,10 @@ impl<
 
     fn ignore(&mut self, now: Instant, to: Responder) {
         Self::ignore(self, now, to);
+    }
+
+    fn reject(&mut self, to: Responder) {
+        Self::reject(self, to);
     }
 
     fn mark_verified(&mut self, to: Responder) {

@@ -95,6 +95,8 @@ pub enum DecodeError {
     /// A value is none of the legal ones: a name with other characters, a digest of a wrong length,
     /// fields that contradict each other.
     Value,
+    /// A code that this version does not know, where it must know it to go on.
+    Unknown,
     /// A document's format version is not one that this crate reads.
     Version,
     /// Text is not UTF-8.
@@ -113,6 +115,7 @@ impl fmt::Display for DecodeError {
             Self::Missing => "a field is missing",
             Self::Bound => "a count, length or number is past its bound",
             Self::Value => "a value is none of the legal ones",
+            Self::Unknown => "a code is unknown to this version",
             Self::Version => "the document has an unknown format version",
             Self::Utf8 => "text is not UTF-8",
             Self::Nesting => "values are nested too deeply",

@@ -44,7 +44,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("capmesh-sim", ANY_BELOW),
     ("capmesh-emulator", ANY_BELOW),
     ("capmesh", ANY_BELOW),
-    ("coap-pair", ANY_BELOW),
+    ("capmesh-coap-pair", ANY_BELOW),
     ("xtask", &[]),
 ];
 
@@ -57,8 +57,8 @@ const HEIGHTS: &[(&str, usize)] = &[
     ("node", 1),
     ("gateway", 1),
     ("capsule-registry", 1),
-    ("testbed", 2),
-    ("examples", 3),
+    ("examples", 2),
+    ("testbed", 3),
 ];
 
 /// Names every dependency that is not allowed and every crate that is in no table.

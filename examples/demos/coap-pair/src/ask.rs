@@ -1,0 +1,135 @@
+//! The client's side.
+
+use crate::client::{Client, Request, Response};
+use crate::command::Ask;
+use crate::contexts::Contexts;
+use crate::resources::Asker;
+use crate::shell::Shell;
+use crate::store::Store;
+use crate::uri::Uri;
+use capmesh_coap::Code;
+use capmesh_coap::block::BlockSize;
+use capmesh_coap::endpoint::{Config, Reliability};
+use capmesh_coap::option::OptionNumber;
+use capmesh_coap::security::{Plain, Security};
+use std::fs;
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::process::ExitCode;
+
+type Failed = Box<dyn std::error::Error>;
+
+/// Asks, and prints what comes back.
+pub(crate) fn run(code: Code, ask: &Ask) -> Result<ExitCode, Failed> {
+    let uri = Uri::parse(&ask.uri)?;
+    let request = request(code, ask, uri)?;
+    let address = request.uri.address;
+    let bind = any_like(address);
+    match (ask.keys.oscore.as_slice(), &ask.keys.edhoc) {
+        ([], None) => {
+            let client = Client::new(Shell::bind(bind, Config::default(), Plain)?);
+            converse(client, address, request, ask)
+        }
+        ([], Some(_directory)) => Err("EDHOC".into()),
+        ([directory], _) => {
+            let (context, store) = Store::open(directory)?;
+            let mut contexts = Contexts::default();
+            let server = contexts.add(context, Some(store), Some(address));
+            let client = Client::new(Shell::bind(bind, Config::default(), contexts)?);
+            converse(client, server, request, ask)
+        }
+        _ => Err("a client uses one OSCORE context".into()),
+    }
+}
+
+/// Sends an empty message and waits for the answer.
+pub(crate) fn ping(uri: &str) -> Result<ExitCode, Failed> {
+    let address = Uri::parse(uri)?.address;
+    let mut client = Client::new(Shell::bind(any_like(address), Config::default(), Plain)?);
+    client.ping(address)?;
+    println!("{address} answers");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn request(code: Code, ask: &Ask, uri: Uri) -> Result<Request, Failed> {
+    let mut request = Request::new(code, uri);
+    request.body = match (&ask.body, &ask.file) {
+        (Some(text), _) => text.clone().into_bytes(),
+        (None, Some(file)) => {
+            fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?
+        }
+        (None, None) => Vec::new(),
+    };
+    request.block = BlockSize::at_most(ask.block)
+        .filter(|block| block.bytes() as usize == ask.block)
+        .ok_or("--block is a power of two from 16 to 1024")?;
+    if ask.non {
+        request.reliability = Reliability::NonConfirmable;
+    }
+    let formats = [(OptionNumber::CONTENT_FORMAT, ask.format), (OptionNumber::ACCEPT, ask.accept)];
+    for (number, format) in formats {
+        if let Some(format) = format {
+            let mut bytes = [0; 4];
+            let value = capmesh_coap::option::encode_uint(u32::from(format), &mut bytes);
+            request = request.option(number, value);
+        }
+    }
+    Ok(request)
+}
+
+fn converse<S: Security<Peer: Asker>>(
+    mut client: Client<S>,
+    server: S::Peer,
+    request: Request,
+    ask: &Ask,
+) -> Result<ExitCode, Failed> {
+    let Some(states) = ask.observe else {
+        let response = client.request(server, &request)?;
+        return show(&response, ask);
+    };
+    let (first, mut observation) = client.observe(server, request)?;
+    let mut code = show(&first, ask)?;
+    if observation.is_over() {
+        return Err("the server does not let this resource be observed".into());
+    }
+    for _ in 1..states {
+        let state = client.notification(server, &mut observation, None)?;
+        code = show(&state, ask)?;
+        if observation.is_over() {
+            return Ok(code);
+        }
+    }
+    client.deregister(&observation)?;
+    Ok(code)
+}
+
+/// Prints the head to standard error and the body to where it is wanted. An error of the server's
+/// is an error of the program's.
+fn show<P: Asker>(response: &Response<P>, ask: &Ask) -> Result<ExitCode, Failed> {
+    let code = response.code;
+    eprint!("{code}");
+    for (number, value) in &response.options {
+        eprint!(" {number:?}={}", crate::store::hex(value));
+    }
+    eprintln!(", {} bytes", response.body.len());
+    match &ask.output {
+        Some(file) => fs::write(file, &response.body)
+            .map_err(|error| format!("{}: {error}", file.display()))?,
+        None => {
+            let mut out = io::stdout().lock();
+            out.write_all(&response.body)?;
+            if !response.body.is_empty() && !response.body.ends_with(b"\n") {
+                out.write_all(b"\n")?;
+            }
+        }
+    }
+    Ok(if code.is_success() { ExitCode::SUCCESS } else { ExitCode::from(code.class()) })
+}
+
+/// Any port of any address of the same family.
+const fn any_like(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(_) => SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
+        SocketAddr::V6(_) => SocketAddr::new(std::net::IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0),
+    }
+}

@@ -1,0 +1,59 @@
+//! Cheapest paths between nodes.
+
+use crate::model::Problem;
+use std::collections::BTreeMap;
+
+/// What a byte costs from one node to another, in thousandths.
+pub(crate) type Cost = u64;
+
+/// Cheapest paths for messages up to some length.
+#[derive(Clone, Debug)]
+pub(crate) struct Paths {
+    nodes: usize,
+    costs: Vec<Option<Cost>>,
+}
+
+impl Paths {
+    /// Finds them by Dijkstra's algorithm from each node, over the links that carry `message` bytes
+    /// in one datagram.
+    pub(crate) fn new(problem: &Problem, message: u32) -> Self {
+        let index: BTreeMap<&str, usize> =
+            problem.nodes.keys().enumerate().map(|(i, name)| (name.as_str(), i)).collect();
+        let nodes = index.len();
+        let mut neighbours = vec![Vec::new(); nodes];
+        for ((from, to), link) in &problem.links {
+            let ends = index.get(from.as_str()).zip(index.get(to.as_str()));
+            if let Some((&from, &to)) = ends
+                && link.mtu >= message
+                && let Some(list) = neighbours.get_mut(from)
+            {
+                list.push((to, Cost::from(link.cost)));
+            }
+        }
+        let costs = (0..nodes).flat_map(|start| dijkstra(&neighbours, start)).collect();
+        Self { nodes, costs }
+    }
+
+    /// The cost of a byte between two nodes, by their places in the order of names; `None` if there
+    /// is no path.
+    pub(crate) fn cost(&self, from: usize, to: usize) -> Option<Cost> {
+        self.costs.get(from * self.nodes + to).copied().flatten()
+    }
+}
+
+fn dijkstra(neighbours: &[Vec<(usize, Cost)>], start: usize) -> Vec<Option<Cost>> {
+    let mut costs = vec![None; neighbours.len()];
+    let mut queue = std::collections::BTreeSet::from([(0 as Cost, start)]);
+    while let Some((cost, node)) = queue.pop_first() {
+        match costs.get_mut(node) {
+            Some(known @ None) => *known = Some(cost),
+            _ => continue,
+        }
+        for &(next, step) in neighbours.get(node).into_iter().flatten() {
+            if costs.get(next).is_some_and(Option::is_none) {
+                queue.insert((cost.saturating_add(step), next));
+            }
+        }
+    }
+    costs
+}
