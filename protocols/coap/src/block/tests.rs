@@ -391,3 +391,28 @@ fn a_download_is_bounded_by_what_comes_and_by_what_is_announced() {
     let mut download = Download::new(20, BlockSize::MAX);
     assert_eq!(download.handle(&announced), DownloadStep::Failed(DownloadError::TooLarge));
 }
+
+#[test]
+fn what_lies_in_storage_is_read_only_where_it_is_wanted() {
+    let body: Vec<u8> = (0..100).collect();
+    let mut buf = [0; 32];
+    for start in 0..140 {
+        let mut window = Windowed::new(&mut buf, start);
+        let mut read = Vec::new();
+        window.write(&body[..10]);
+        let stored = window.write_with(60, |offset, room: &mut [u8]| {
+            let from = 10 + offset as usize;
+            room.copy_from_slice(&body[from..from + room.len()]);
+            read.push(room.len());
+            Ok::<(), ()>(())
+        });
+        window.write(&body[70..]);
+        assert_eq!(stored, Ok(()));
+        let (from, to) = (100.min(start as usize), 100.min(start as usize + 32));
+        assert_eq!(window.kept(), &body[from..to], "start {start}");
+        let overlap = (start + 32).min(70).saturating_sub(start.max(10));
+        assert_eq!(read, Vec::from_iter((overlap > 0).then_some(overlap as usize)));
+        assert_eq!((window.total(), window.more()), (100, start + 32 < 100));
+    }
+    assert_eq!(Windowed::new(&mut buf, 0).write_with(1, |_, _| Err("broken")), Err("broken"));
+}

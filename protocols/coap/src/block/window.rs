@@ -44,6 +44,33 @@ impl<'w> Windowed<'w> {
         self.total = self.total.saturating_add(length(bytes.len()));
     }
 
+    /// Appends `len` bytes that lie in storage: `read` is given an offset among them and where to
+    /// put them, for what falls into the window, and is not called if nothing does. The entity-tag
+    /// covers no more than their number, so name what can change with
+    /// [`Reply::etag`](crate::server::Reply::etag).
+    ///
+    /// # Errors
+    /// What `read` says. What was written is no longer good then.
+    pub fn write_with<E>(
+        &mut self,
+        len: u32,
+        read: impl FnOnce(u32, &mut [u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.hash.write(&len.to_be_bytes());
+        self.whole = None;
+        let skip = self.start.saturating_sub(self.total);
+        let into = self.total.saturating_sub(self.start) as usize;
+        let wanted = len.saturating_sub(skip) as usize;
+        self.total = self.total.saturating_add(len);
+        match self.window.get_mut(into..) {
+            Some(window) if wanted > 0 && !window.is_empty() => {
+                let wanted = wanted.min(window.len());
+                window.get_mut(..wanted).map_or(Ok(()), |window| read(skip, window))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Starts over with nothing written.
     pub fn clear(&mut self) {
         self.total = 0;
