@@ -21,6 +21,8 @@
 //! says. Absent on purpose: CoAP over TCP and WebSocket (RFC 8323), DTLS, caching.
 #![no_std]
 
+#[cfg(feature = "coap-handler")]
+pub mod adapter;
 pub mod block;
 pub mod echo;
 pub mod endpoint;

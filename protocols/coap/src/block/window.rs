@@ -96,6 +96,21 @@ impl<'w> Windowed<'w> {
         self.window.get(..len).unwrap_or(self.window)
     }
 
+    /// The window as a buffer, for those who write a block by themselves.
+    #[cfg(feature = "coap-handler")]
+    pub(crate) const fn buffer(&mut self) -> &mut [u8] {
+        self.window
+    }
+
+    /// Takes the bytes at `range` of the [buffer](Self::buffer) for all that was written.
+    #[cfg(feature = "coap-handler")]
+    pub(crate) fn keep(&mut self, range: core::ops::Range<usize>) {
+        if range.start <= range.end && range.end <= self.window.len() {
+            self.total = length(range.len());
+            self.window.copy_within(range, 0);
+        }
+    }
+
     /// Whether something was written behind the window.
     #[must_use]
     pub fn more(&self) -> bool {

@@ -138,6 +138,46 @@ impl<'a> MessageWriter<'a> {
         self.buf.get_mut(start..self.len).ok_or(Overflow)
     }
 
+    /// Takes back all options and the payload.
+    pub const fn clear(&mut self) {
+        self.len = self.options_at;
+        self.last = 0;
+        self.payload_at = None;
+    }
+
+    /// The payload so far, to be changed.
+    pub fn payload_mut(&mut self) -> &mut [u8] {
+        let at = self.payload_at.unwrap_or(self.len);
+        self.buf.get_mut(at..self.len).unwrap_or_default()
+    }
+
+    /// Shortens the payload to `len` bytes, if it is longer.
+    pub fn truncate_payload(&mut self, len: usize) {
+        if let Some(at) = self.payload_at {
+            self.len = self.len.min(at + len);
+            if self.len == at {
+                // A marker with nothing behind it would be a format error.
+                self.len -= 1;
+                self.payload_at = None;
+            }
+        }
+    }
+
+    /// Calls `change` with each option in order. Values can be changed, their lengths cannot.
+    pub fn change_options(&mut self, mut change: impl FnMut(OptionNumber, &mut [u8])) {
+        let (mut at, end) = self.parts();
+        let mut number = 0;
+        while at < end {
+            let rest = self.buf.get(at..end).unwrap_or_default();
+            let mut options = Options::new(rest);
+            let Some((delta, value)) = options.next() else { return };
+            number += delta.0;
+            let (len, after) = (value.len(), end - options.rest().len());
+            at = after;
+            change(OptionNumber(number), self.buf.get_mut(after - len..after).unwrap_or_default());
+        }
+    }
+
     /// How many more bytes fit, payload marker included.
     #[must_use]
     pub fn room(&self) -> usize {

@@ -113,7 +113,10 @@ impl<P: Copy + Eq, const OBSERVERS: usize, const BODIES: usize, const BODY: usiz
         buf: &'b mut [u8],
     ) -> Result<Verdict<'b>, Refusal> {
         let (now, message) = (request.now, request.message);
-        if options::is_conditional(message) && block1.is_none_or(|block| block.num() == 0) {
+        if options::is_conditional(message)
+            && block1.is_none_or(|block| block.num() == 0)
+            && !resource.renders_blocks()
+        {
             options::check_conditions(message, render::present(resource, &request, buf))?;
         }
         let streams = resource.streams(request.method);

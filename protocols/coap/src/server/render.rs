@@ -105,7 +105,8 @@ pub(super) fn render<'b, P: Copy>(
     let whole = resource.renders_blocks();
     let size = asked.map_or(size, |asked| size.min(asked.size()));
     let start = asked.filter(|_| !whole).map_or(0, BlockValue::offset);
-    let len = if whole { window.len() } else { size.bytes() as usize };
+    let block = size.bytes() as usize;
+    let len = if whole { window.len().min(block + Reply::HEAD) } else { block };
     let window = window.get_mut(..len).ok_or(Overflow)?;
     let mut body = Windowed::new(&mut *window, start);
     if let Some(room) = room {

@@ -4,6 +4,8 @@ use crate::block::{ETag, Windowed};
 use crate::message::{Code, Kind, MessageWriter, Overflow, Token};
 use crate::option::OptionNumber;
 use core::fmt;
+#[cfg(feature = "coap-handler")]
+use {crate::message::Options, core::ops::Range};
 
 /// The response under way: options and body, in any order.
 ///
@@ -86,6 +88,18 @@ impl<'r> Reply<'r> {
         let written = written.and_then(|head| head.option_uint(number, value).map(drop));
         self.overflowed |= written.is_err();
         self
+    }
+
+    /// Takes the response from a message that was written to the body's buffer: encoded options and a
+    /// payload.
+    #[cfg(feature = "coap-handler")]
+    pub(crate) fn take_message(&mut self, options: Range<usize>, payload: Range<usize>) {
+        let written = self.head.as_mut().ok_or(Overflow).and_then(|head| {
+            let bytes = self.body.buffer().get(options).unwrap_or_default();
+            Options::new(bytes).try_for_each(|(number, value)| head.option(number, value).map(drop))
+        });
+        self.overflowed |= written.is_err();
+        self.body.keep(payload);
     }
 
     /// Appends to the body.

@@ -81,6 +81,12 @@ impl<'r, P: Copy> Request<'r, P> {
         texts(self.message, OptionNumber::URI_PATH).skip(self.depth)
     }
 
+    /// How many segments of the path led to the resource.
+    #[must_use]
+    pub const fn depth(&self) -> usize {
+        self.depth
+    }
+
     /// The arguments of the query, as written: `name=value` or `name`.
     pub fn queries(&self) -> impl Iterator<Item = &'r str> + use<'r, P> {
         texts(self.message, OptionNumber::URI_QUERY)

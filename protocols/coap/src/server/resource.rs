@@ -152,8 +152,8 @@ pub trait Resource<P: Copy> {
         None
     }
 
-    /// Whether the resource looks at Block2 and writes blocks by itself, and deals with entity-tags:
-    /// what it replies then goes out as it is.
+    /// Whether the resource looks at Block2 and writes blocks by itself, and deals with entity-tags and
+    /// preconditions: what it replies then goes out as it is.
     fn renders_blocks(&self) -> bool {
         false
     }
