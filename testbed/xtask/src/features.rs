@@ -22,9 +22,13 @@ pub(crate) fn check_all() -> Result<()> {
     Ok(())
 }
 
-/// Enables every feature of the package, in a command that names several packages.
+/// What the tests of other crates use. It needs a host.
+const FOR_TESTS: &str = "test-util";
+
+/// Enables every feature of the package that is for microcontrollers too, in a command that names
+/// several packages.
 pub(crate) fn enable_all(cargo: &mut Command, package: &Package) {
-    for feature in &package.features {
+    for feature in package.features.iter().filter(|feature| *feature != FOR_TESTS) {
         cargo.arg("--features").arg(format!("{}/{feature}", package.name));
     }
 }

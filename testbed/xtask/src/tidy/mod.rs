@@ -21,7 +21,8 @@ Usage: cargo xtask tidy
   docs       every crate says what it is
   marks      nothing is marked as unfinished
 
-Tests are `tests.rs`, the folders `tests`, `benches` and `examples`, and what #[cfg(test)] hides.";
+Tests are `tests.rs`, the folders `tests`, `benches` and `examples`, what #[cfg(test)] hides, and
+what is behind the feature `test-util`.";
 
 pub(crate) fn main(args: lexopt::Parser) -> Result<()> {
     if options::none(args, HELP)? { run() } else { Ok(()) }

@@ -15,6 +15,9 @@ const FILE_LINES: usize = 600;
 /// Lines of a function that fits a screen, from its `fn` to its closing brace.
 const FUNCTION_LINES: usize = 70;
 
+/// The feature of what tests of other crates use, as it stands in a `cfg`.
+const FOR_TESTS: &str = concat!('"', "test-util", '"');
+
 /// What a file is held to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
@@ -187,7 +190,8 @@ fn attributes(item: &Item) -> &[Attribute] {
     }
 }
 
-/// `#[cfg(test)]` or a `cfg` that needs `test` among other things.
+/// `#[cfg(test)]`, `#[cfg(feature = "test-util")]`, or a `cfg` that needs one of these among other
+/// things.
 fn is_cfg_test(attribute: &Attribute) -> bool {
     let syn::Meta::List(list) = &attribute.meta else { return false };
     list.path.is_ident("cfg") && needs_test(list.tokens.clone())
@@ -199,6 +203,7 @@ fn needs_test(tokens: TokenStream) -> bool {
         match token {
             TokenTree::Ident(ident) if ident == "test" => return true,
             TokenTree::Ident(ident) => all = ident == "all",
+            TokenTree::Literal(literal) if literal.to_string() == FOR_TESTS => return true,
             TokenTree::Group(group) if all && needs_test(group.stream()) => return true,
             _ => {}
         }
@@ -267,11 +272,13 @@ mod tests {
         for text in [
             "#[cfg(test)]\nextern crate std;",
             "#[cfg(all(test, unix))]\nmod t { use std::fmt; }",
+            "#[cfg(feature = \"test-util\")]\nmod t { use std::fmt; }",
             "impl A { #[cfg(test)]\nfn f() { std::f() } }",
         ] {
             assert!(faults(CORE, text).is_empty(), "{text}");
         }
         assert!(!faults(CORE, "#[cfg(not(test))]\nuse std::fmt;").is_empty());
+        assert!(!faults(CORE, "#[cfg(feature = \"std\")]\nuse std::fmt;").is_empty());
     }
 
     #[test]
