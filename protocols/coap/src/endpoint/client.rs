@@ -335,6 +335,7 @@ impl<
         let Purpose::Request(request) = &mut exchange.purpose else {
             return Err(SealError::NoKeys);
         };
+        exchange.held_until = None;
         let binding = request.binding.take().ok_or(SealError::NoKeys)?;
         let outer = buffer.get(..usize::from(exchange.len)).unwrap_or_default();
         let outer = Message::parse(outer).map_err(|_| SealError::NoKeys)?;

@@ -28,6 +28,8 @@ pub(super) struct Exchange<P, B> {
     pub(super) retransmissions: u8,
     /// Microseconds from the last transmission to the next.
     pub(super) timeout: u32,
+    /// When it is given up while it is held; set the first time it is.
+    pub(super) held_until: Option<Instant>,
     /// Bytes that may still be sent (see [`Config::amplification`](super::Config::amplification)).
     pub(super) budget: u32,
 }
@@ -102,6 +104,7 @@ impl<P, B> Exchange<P, B> {
             counted: false,
             retransmissions: 0,
             timeout: 0,
+            held_until: None,
             budget: u32::MAX,
         }
     }

@@ -144,8 +144,9 @@ impl<
         self.settle(now, slot);
         if let Some(exchange) = self.exchanges.get_mut(slot) {
             exchange.phase = Phase::Held;
+            let until = *exchange.held_until.get_or_insert(now + self.config.held_timeout);
             self.held.push(&mut self.exchanges, slot);
-            self.timers.set(Timer::Exchange(slot), now + self.config.held_timeout);
+            self.timers.set(Timer::Exchange(slot), until);
         }
     }
 

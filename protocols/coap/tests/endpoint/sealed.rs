@@ -224,6 +224,11 @@ fn a_request_that_is_held_too_long_fails_and_can_be_cancelled() {
     let (first, second) = (side.get(Name(1), "a"), side.get(Name(1), "b"));
     side.sent();
     assert!(side.core.cancel(side.now, first));
+    // Trying again and again does not win it more time.
+    side.pass(Duration::from_secs(60));
+    side.core.security_mut().readiness += 1;
+    assert!(side.sent().is_empty());
+    assert_eq!(side.next(), Some(30_000));
     side.wait();
     let reason = Failure::Security(SealError::NotReady);
     assert_eq!(side.outcomes(), [Outcome::Failed { exchange: second, reason }]);
