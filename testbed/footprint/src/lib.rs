@@ -9,8 +9,11 @@
 
 use core::{
     arch::asm,
+    cell::UnsafeCell,
+    mem::MaybeUninit,
     panic::PanicInfo,
     ptr::{self, addr_of},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 /// The counter of the board's I/O block, and the register that divides its clock of 25 MHz.
@@ -30,6 +33,45 @@ unsafe extern "C" {
     /// The end of static data: the lowest word the stack may reach.
     static __sheap: u32;
     static _stack_start: u32;
+}
+
+/// A static place for a value that is made at run time, once.
+pub struct Place<T> {
+    taken: AtomicBool,
+    value: UnsafeCell<MaybeUninit<T>>,
+}
+
+// SAFETY: the value is handed out once, to the one who fills the place.
+unsafe impl<T> Sync for Place<T> {}
+
+impl<T> Place<T> {
+    /// An empty place.
+    pub const fn new() -> Self {
+        Self { taken: AtomicBool::new(false), value: UnsafeCell::new(MaybeUninit::uninit()) }
+    }
+
+    /// Fills the place; a second time ends the run.
+    #[inline(always)]
+    pub fn fill(&'static self, value: T) -> &'static mut T {
+        // There is one thread and no interrupt.
+        if self.taken.load(Ordering::Relaxed) {
+            fail("place is taken");
+        }
+        self.taken.store(true, Ordering::Relaxed);
+        // SAFETY: nobody else has or gets a reference to the value.
+        unsafe { (*self.value.get()).write(value) }
+    }
+}
+
+impl<T> Default for Place<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The value, or the end of the run.
+pub fn must<T>(value: Option<T>, what: &str) -> T {
+    value.unwrap_or_else(|| fail(what))
 }
 
 /// Starts the counter.

@@ -71,7 +71,7 @@ fn build() -> Result<PathBuf> {
     run(compiler
         .cargo("build", TARGET)
         .current_dir(workspace::root().join("testbed/footprint"))
-        .args(["--quiet", "--locked", "--release"]))?;
+        .args(["--quiet", "--release"]))?;
     Ok(workspace::target().join("cross").join(TARGET).join("release"))
 }
 

@@ -1,0 +1,183 @@
+//! Two endpoints joined by memory: the client's first request brings about a handshake, the second
+//! one finds the session there.
+
+use capmesh_coap::{
+    Endpoint,
+    endpoint::{self, Event, Output, Reliability, Via},
+    message::Code,
+};
+use capmesh_session::{
+    Config, Entry, SecureEndpoint, Sessions,
+    edhoc::{Credential, Identity, Kid},
+};
+use capmesh_wire::{Instant, NodeId, Role};
+use core::net::{IpAddr, Ipv6Addr, SocketAddr};
+use footprint::{Cost, Place, fail, measure, must, report, report_cost};
+
+use crate::Weak;
+
+/// The longest datagram, in bytes.
+const MTU: usize = 1152;
+
+/// Sessions with so many peers, one handshake at a time.
+type Peers<const N: usize> = Sessions<&'static [Entry], Weak, N, 1>;
+
+/// An endpoint of the size of [`capmesh_coap::endpoint::BoardEndpoint`].
+type Board = SecureEndpoint<&'static [Entry], Weak, 4, 1, MTU, 4, 4, 4, 16, 4608>;
+
+static ROSTER: Place<[Entry; 2]> = Place::new();
+static CLIENT: Place<Board> = Place::new();
+static SERVER: Place<Board> = Place::new();
+
+/// A party: its endpoint, where it is, and what its calls cost.
+struct Party {
+    board: &'static mut Board,
+    address: SocketAddr,
+    /// Of all calls together; the stack is that of the deepest.
+    spent: Cost,
+    /// The longest call.
+    longest: u32,
+    /// Whether the response to its request has come.
+    answered: bool,
+}
+
+/// Reports what handshake and requests cost.
+pub fn measure_endpoints() {
+    let (client, server) = (identity(1), identity(2));
+    let entry = |identity: &Identity, role| Entry {
+        id: id(identity),
+        credential: identity.credential().clone(),
+        role,
+        expires: u64::MAX,
+    };
+    let roster: &[Entry] = ROSTER.fill([entry(&client, Role::Node), entry(&server, Role::Gateway)]);
+    let server_id = id(&server);
+
+    let mut client = party(&CLIENT, client, roster, 1);
+    let mut server = party(&SERVER, server, roster, 2);
+    let introduced =
+        client.board.sessions_mut().introduce(Instant::ZERO, server_id, server.address);
+    if introduced.is_err() {
+        fail("introduction");
+    }
+    exchange(&mut client, &mut server, server_id);
+    report_party("first_get.client", "first_get.client.longest_call", &client);
+    report_party("first_get.server", "first_get.server.longest_call", &server);
+    for party in [&mut client, &mut server] {
+        party.spent = Cost::default();
+        party.longest = 0;
+    }
+    exchange(&mut client, &mut server, server_id);
+    report_party("next_get.client", "next_get.client.longest_call", &client);
+    report_party("next_get.server", "next_get.server.longest_call", &server);
+
+    report("endpoint.bytes", size_of::<Board>() as u32);
+    report("idle_session.bytes", (size_of::<Peers<5>>() - size_of::<Peers<4>>()) as u32);
+}
+
+fn report_party(name: &str, longest: &str, party: &Party) {
+    report_cost(name, party.spent);
+    report(longest, party.longest);
+}
+
+fn identity(number: u8) -> Identity {
+    let private_key = [number; 32];
+    let public_key = must(Identity::public_key_of(&private_key).ok(), "public key");
+    let kid = must(Kid::new(NodeId::of_key(&public_key).as_bytes()), "kid");
+    let credential = Credential::from_public_key(&public_key, kid);
+    must(Identity::new(&private_key, credential).ok(), "identity")
+}
+
+fn id(identity: &Identity) -> NodeId {
+    NodeId::of_key(identity.credential().public_key())
+}
+
+fn party(
+    place: &'static Place<Board>,
+    identity: Identity,
+    roster: &'static [Entry],
+    number: u8,
+) -> Party {
+    let seed = [number; 16];
+    let (board, cost) = measure(|| {
+        let rng = Weak(u32::from(number));
+        let sessions = Sessions::new(Instant::ZERO, Config::default(), identity, roster, rng);
+        let config = endpoint::Config::default();
+        place.fill(SecureEndpoint::new(Endpoint::new(config, sessions, seed)))
+    });
+    report_cost("start", cost);
+    let address = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, u16::from(number)));
+    let address = SocketAddr::new(address, 5683);
+    Party { board, address, spent: Cost::default(), longest: 0, answered: false }
+}
+
+/// One request and its answer.
+fn exchange(client: &mut Party, server: &mut Party, server_id: NodeId) {
+    let now = Instant::ZERO;
+    client.answered = false;
+    let peer = must(client.board.sessions().peer(server_id), "peer");
+    let (asked, cost) = measure(|| {
+        let reliability = Reliability::Confirmable;
+        client
+            .board
+            .request(now, peer, reliability, Code::GET, |message| message.path("sensors").map(drop))
+    });
+    client.count(cost);
+    if asked.is_err() {
+        fail("request");
+    }
+    // A handshake takes four datagrams, the request two more; neither needs the clock.
+    for _ in 0..8 {
+        carry(client, server, now);
+        carry(server, client, now);
+    }
+    if !client.answered {
+        fail("no response");
+    }
+}
+
+/// Carries everything that one party has to send now to the other.
+fn carry(from: &mut Party, to: &mut Party, now: Instant) {
+    let mut datagram = [0; MTU];
+    loop {
+        let (output, cost) = measure(|| from.board.poll(now, &mut datagram));
+        from.count(cost);
+        match output {
+            Some(Output::Transmit { len, .. }) => {
+                to.take(now, from.address, must(datagram.get(..len), "datagram"));
+            }
+            Some(Output::Outcome(_)) => fail("outcome"),
+            None => return,
+        }
+    }
+}
+
+impl Party {
+    fn count(&mut self, cost: Cost) {
+        self.spent.instructions += cost.instructions;
+        self.spent.stack = self.spent.stack.max(cost.stack);
+        self.longest = self.longest.max(cost.instructions);
+    }
+
+    fn take(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+        let mut scratch = [0; MTU];
+        let (event, cost) =
+            measure(|| self.board.handle(now, from, Via::Unicast, datagram, &mut scratch));
+        self.count(cost);
+        match event {
+            Some(Event::Request { responder, .. }) => {
+                let (answered, cost) = measure(|| {
+                    self.board.respond(now, responder, Code::CONTENT, |message| {
+                        message.payload(&[7; 64]).map(drop)
+                    })
+                });
+                self.count(cost);
+                if answered.is_err() {
+                    fail("respond");
+                }
+            }
+            Some(Event::Response { .. }) => self.answered = true,
+            None => {}
+        }
+    }
+}
