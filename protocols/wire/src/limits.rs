@@ -75,3 +75,46 @@ pub const PEERS: usize = 4;
 
 /// Resources of a capsule, and resources that it asks of one other.
 pub const SERVICES: usize = 8;
+
+/// Bytes of a problem's detail for people.
+pub const DETAIL: usize = 64;
+
+/// Messages of a batch. A head of one byte counts them, so that a batch can be written message by
+/// message.
+pub const BATCH: usize = 23;
+
+/// Routes of a node's plan: more neighbours than that no board has sessions for.
+pub const ROUTES: usize = 64;
+
+/// Assignments of a node's plan: what a large Linux node runs.
+pub const ASSIGNMENTS: usize = 64;
+
+/// Addresses of one node.
+pub const ADDRESSES: usize = 4;
+
+/// Wires that begin at one instance, and wires that end at it.
+pub const WIRES: usize = 32;
+
+/// Nodes to ask for a capsule.
+pub const SOURCES: usize = 4;
+
+/// Versions of the contract with capsules that one node offers.
+pub const ABIS: usize = 4;
+
+/// Sensors of a node, and actuators and digital inputs likewise.
+pub const NODE_CHANNELS: usize = 32;
+
+/// Neighbours that an inventory lists.
+pub const LINKS: usize = 32;
+
+/// Capsules that an inventory lists.
+pub const HELD: usize = 64;
+
+/// Bytes of a bitmap of pieces: 1,024 pieces, a blob of 1 MB at 1 KB a chunk.
+pub const HAVE: usize = 128;
+
+/// Timers of an instance.
+pub const TIMERS: usize = 32;
+
+/// Sections of a snapshot.
+pub const SECTIONS: usize = 8;

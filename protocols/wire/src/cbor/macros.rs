@@ -73,7 +73,10 @@ macro_rules! tuple {
         }
 
         impl $(<$a>)? $name $(<$a>)? {
-            const ELEMENTS: usize = [$(stringify!($field)),*].len();
+            const ELEMENTS: usize = {
+                let names: &[&str] = &[$(stringify!($field)),*];
+                names.len()
+            };
         }
 
         $crate::cbor::macros::decode_impl!($name $(<$a>)?, reader, {
@@ -180,6 +183,61 @@ macro_rules! codes {
     };
 }
 
+/// An enum that is an array of a number and a body of the variant's type. A number that this version
+/// does not know keeps its number and loses its body.
+macro_rules! union {
+    (
+        $(#[$meta:meta])*
+        $vis:vis enum $name:ident<$a:lifetime> {
+            $($(#[$variant_meta:meta])* $variant:ident = $code:literal, $body:ty;)*
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        $vis enum $name<$a> {
+            $($(#[$variant_meta])* $variant($body),)*
+            /// A newer peer's, unknown to this version.
+            Unknown($crate::cbor::Unrecognised),
+        }
+
+        impl<$a> $crate::cbor::Decode<$a> for $name<$a> {
+            fn decode(
+                reader: &mut $crate::cbor::Reader<$a>,
+            ) -> Result<Self, $crate::cbor::DecodeError> {
+                use $crate::cbor::Decode;
+                let extra = reader.tuple(2)?;
+                let value = match <u8 as Decode>::decode(reader)? {
+                    $($code => Self::$variant(<$body as Decode>::decode(reader)?),)*
+                    code => {
+                        reader.skip_items(1)?;
+                        Self::Unknown($crate::cbor::Unrecognised::new(code))
+                    }
+                };
+                reader.skip_items(extra)?;
+                Ok(value)
+            }
+        }
+
+        impl<$a> $crate::cbor::Encode for $name<$a> {
+            fn encode(
+                &self,
+                writer: &mut $crate::cbor::Writer<'_>,
+            ) -> Result<(), $crate::cbor::Overflow> {
+                writer.array(2)?;
+                match self {
+                    $(Self::$variant(body) => {
+                        writer.uint($code)?;
+                        $crate::cbor::Encode::encode(body, writer)
+                    })*
+                    Self::Unknown(unknown) => {
+                        writer.uint(u64::from(unknown.code()))?.null().map(drop)
+                    }
+                }
+            }
+        }
+    };
+}
+
 /// `impl Decode` with the lifetime that the type borrows with, if it has one.
 macro_rules! decode_impl {
     ($name:ident, $reader:ident, $body:block) => {
@@ -198,4 +256,4 @@ macro_rules! decode_impl {
     };
 }
 
-pub(crate) use {codes, decode_impl, record, tuple};
+pub(crate) use {codes, decode_impl, record, tuple, union};

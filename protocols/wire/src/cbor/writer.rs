@@ -46,6 +46,15 @@ impl<'b> Writer<'b> {
         }
     }
 
+    /// Replaces a byte that has been written, for instance a count that is known only later.
+    pub fn patch(&mut self, at: usize, byte: u8) {
+        if at < self.len()
+            && let Some(place) = self.tokens.writer_mut().get_mut().get_mut(at)
+        {
+            *place = byte;
+        }
+    }
+
     /// An unsigned integer.
     ///
     /// # Errors

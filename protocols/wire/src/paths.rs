@@ -1,0 +1,26 @@
+//! Where things are on a peer: paths of CoAP resources, which all peers share.
+
+/// Commands to a node: POST.
+pub const CONTROL: &str = "c";
+/// Batches for the instances of a node: POST.
+pub const INBOX: &str = "m";
+/// The topics that a node produces: `t/pipeline/capsule/output`; GET, with Observe.
+pub const TOPICS: &str = "t";
+/// Blobs: FETCH with a piece request.
+pub const BLOBS: &str = "b";
+/// What is held of a blob: FETCH with its digest.
+pub const HAVE: &str = "h";
+/// The site's roster: GET, PUT.
+pub const ROSTER: &str = "r";
+/// A node's plan: GET, PUT.
+pub const PLAN: &str = "p";
+/// A node's inventory: GET, with Observe.
+pub const INVENTORY: &str = "i";
+/// A node's status: GET, with Observe.
+pub const STATUS: &str = "s";
+/// A node's log: GET, with Observe.
+pub const LOG: &str = "l";
+/// The time: FETCH with a time request.
+pub const TIME: &str = "u";
+/// Announcements: POST to the multicast address, non-confirmable, unprotected.
+pub const ANNOUNCE: &str = "a";
