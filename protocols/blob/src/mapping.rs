@@ -16,8 +16,8 @@
 //! - A piece longer than a block is fetched with Block2 (RFC 7959): a part's offset is the block
 //!   number times the block size, and its last part has the M bit unset. Request and response fit
 //!   one datagram each where blocks of the chunk size do.
-//! - There is no ETag: a piece's name is the digest of what it is part of, so there is only one
-//!   representation, and blocks of two cannot be mixed up. Holdings may change between two blocks;
+//! - An ETag is not needed and is ignored: a piece's name is the digest of what it is part of, so
+//!   there is only one representation, and blocks of two cannot be mixed up. Holdings may change between two blocks;
 //!   they only grow while a blob is fetched, so a mixture says less than the truth and no lie. If
 //!   the blob is dropped meanwhile, the piece is answered with 4.04 when it is asked for.
 //! - Who may ask is the session's and the application's to say (4.01, 4.03).
@@ -26,15 +26,14 @@
 //! |---|---|---|
 //! | the piece or the blob is not here | 4.04 | asks elsewhere, and here again after a while |
 //! | the blob was here | 4.10 | forgets this peer for the blob |
-//! | no such offset | 4.00 | counts a failure |
 //! | too busy, or asked too often | 5.03 with Max-Age | waits as long as Max-Age says |
-//! | storage failed | 5.00 | counts a failure |
+//! | storage failed, or anything else | 5.00 | counts a failure |
 //!
 //! 4.10 is HTTP's "Gone". CoAP has not registered it; who does not know it takes it for 4.00, as
 //! RFC 7252 section 5.9 has it for every unknown client error. 4.29 (RFC 8516) means the same as 5.03.
 
 use crate::fetch::{HOLDINGS, Refusal};
-use crate::serve::Answer;
+use crate::serve::{Answer, ReadError};
 use capmesh_wire::Digest;
 use core::time::Duration;
 
@@ -189,12 +188,19 @@ pub fn parse_path<'a>(segments: impl IntoIterator<Item = &'a [u8]>) -> Option<(D
 #[must_use]
 pub const fn response(answer: Answer) -> (u8, Option<u32>) {
     match answer {
-        Answer::Content { .. } => (code(2, 5), None),
+        Answer::Piece { .. } | Answer::Holdings(_) => (code(2, 5), None),
         Answer::NotFound => (code(4, 4), None),
         Answer::Gone => (code(4, 10), None),
-        Answer::BadOffset => (code(4, 0), None),
-        Answer::Failed => (code(5, 0), None),
         Answer::Busy { seconds } => (code(5, 3), Some(seconds)),
+    }
+}
+
+/// The code where the store cannot be read, and its Max-Age where it has one.
+#[must_use]
+pub const fn unreadable(error: ReadError) -> (u8, Option<u32>) {
+    match error {
+        ReadError::Busy => (code(5, 3), Some(1)),
+        ReadError::Failed => (code(5, 0), None),
     }
 }
 
@@ -268,8 +274,9 @@ mod tests {
         assert_eq!(meaning(Answer::NotFound), Refusal::NotFound);
         assert_eq!(meaning(Answer::Gone), Refusal::Gone);
         assert_eq!(meaning(Answer::Busy { seconds: 7 }), Refusal::Busy(Duration::from_secs(7)));
-        assert_eq!(meaning(Answer::Failed), Refusal::Failed);
-        assert_eq!(meaning(Answer::BadOffset), Refusal::Failed);
+        let (busy, max_age) = unreadable(ReadError::Busy);
+        assert_eq!(refusal(busy, max_age), Refusal::Busy(Duration::from_secs(1)));
+        assert_eq!(refusal(unreadable(ReadError::Failed).0, None), Refusal::Failed);
         assert_eq!(refusal(code(4, 29), None), Refusal::Busy(Duration::from_secs(60)));
         assert_eq!(refusal(code(4, 1), None), Refusal::Gone);
     }

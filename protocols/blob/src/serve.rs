@@ -1,5 +1,6 @@
 //! The side that has blobs: [`Serve`].
 
+use crate::fetch::HOLDINGS;
 use crate::geometry::Geometry;
 use capmesh_wire::{Digest, Instant};
 use core::time::Duration;
@@ -9,10 +10,8 @@ use core::time::Duration;
 pub struct Request {
     /// The blob.
     pub digest: Digest,
-    /// The piece, or [`HOLDINGS`](crate::fetch::HOLDINGS).
+    /// The piece, or [`HOLDINGS`].
     pub piece: u16,
-    /// From which byte of it on.
-    pub offset: u16,
 }
 
 /// What a store has of a blob.
@@ -55,13 +54,15 @@ pub trait Store {
 /// What a peer is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// The first `len` bytes of the buffer, which begin at the offset that was asked for.
-    Content {
-        /// How many bytes were written to the buffer.
+    /// A piece, or as much of it as fits a response: to be had from [`Store::read`].
+    Piece {
+        /// Where it lies, in bytes from the start of the stored blob.
+        offset: u32,
+        /// How long it is.
         len: u16,
-        /// Whether the piece ends with them.
-        last: bool,
     },
+    /// The holdings: what [`holdings`] gives for this.
+    Holdings(Held),
     /// The piece, or the blob, is not here.
     NotFound,
     /// The blob is not here any more.
@@ -71,10 +72,6 @@ pub enum Answer {
         /// At least one.
         seconds: u32,
     },
-    /// There is no such offset in the piece.
-    BadOffset,
-    /// The store has failed.
-    Failed,
 }
 
 /// How often one peer may ask.
@@ -115,46 +112,37 @@ impl<P: Copy + Eq, const PEERS: usize> Serve<P, PEERS> {
         Self { rate, table: [(None, Instant::ZERO); PEERS] }
     }
 
-    /// Answers `request` of `peer`'s with at most `buf.len()` bytes, which are written to `buf`.
-    /// A piece that is longer is answered in parts.
+    /// Decides about a request of `peer`'s. A piece that is answered in parts counts as one request
+    /// for each part.
     ///
-    /// The work is bounded by `PEERS`, and one read of the store; for holdings by as many questions
-    /// to it as there are bits in `buf`, and no read.
+    /// The work is bounded by `PEERS`, and two questions to the store.
     pub fn answer(
         &mut self,
         now: Instant,
         peer: P,
         request: &Request,
-        store: &impl Store,
-        buf: &mut [u8],
+        store: &(impl Store + ?Sized),
     ) -> Answer {
         if let Err(seconds) = self.admit(now, peer) {
             return Answer::Busy { seconds };
         }
-        let digest = &request.digest;
-        let (geometry, whole) = match store.held(digest) {
+        let held = store.held(&request.digest);
+        let (geometry, whole) = match held {
             Held::Nothing => return Answer::NotFound,
             Held::Gone => return Answer::Gone,
             Held::Part(geometry) => (geometry, false),
             Held::Whole(geometry) => (geometry, true),
         };
-        if request.piece == crate::fetch::HOLDINGS {
-            return holdings(request, &geometry, whole, store, buf);
+        let piece = request.piece;
+        if piece == HOLDINGS {
+            return Answer::Holdings(held);
         }
-        // An empty blob is one empty piece to whoever does not know its size.
-        let len = geometry.len(request.piece);
-        let exists = request.piece < geometry.pieces() || (request.piece == 0 && whole);
-        if !exists || !(whole || store.has(digest, request.piece)) {
-            return Answer::NotFound;
-        }
-        let Some(left) = len.checked_sub(request.offset) else { return Answer::BadOffset };
-        let now = u16::try_from(buf.len()).map_or(left, |room| left.min(room));
-        let offset = geometry.offset(request.piece) + u32::from(request.offset);
-        let Some(room) = buf.get_mut(..usize::from(now)) else { return Answer::Failed };
-        match store.read(digest, offset, room) {
-            Ok(()) => Answer::Content { len: now, last: now == left },
-            Err(ReadError::Busy) => Answer::Busy { seconds: 1 },
-            Err(ReadError::Failed) => Answer::Failed,
+        // To whoever knows nothing but its digest, an empty blob is one empty piece.
+        let exists = piece < geometry.pieces() || (piece == 0 && whole);
+        if exists && (whole || store.has(&request.digest, piece)) {
+            Answer::Piece { offset: geometry.offset(piece), len: geometry.len(piece) }
+        } else {
+            Answer::NotFound
         }
     }
 
@@ -182,36 +170,28 @@ impl<P: Copy + Eq, const PEERS: usize> Serve<P, PEERS> {
     }
 }
 
-/// Nothing at all if every piece is here, else a bit for each piece, the first in the most
-/// significant bit of the first byte.
-fn holdings(
-    request: &Request,
-    geometry: &Geometry,
-    whole: bool,
-    store: &impl Store,
-    buf: &mut [u8],
-) -> Answer {
-    if whole {
-        return Answer::Content { len: 0, last: true };
-    }
-    let needed = geometry.pieces().div_ceil(8);
-    let Some(left) = needed.checked_sub(request.offset) else { return Answer::BadOffset };
-    let mut len = 0;
-    for (byte, first) in buf.iter_mut().zip((request.offset..needed).map(|byte| byte * 8)) {
-        let bits = (first..geometry.pieces()).take(8);
-        *byte = (0..)
-            .zip(bits)
-            .filter(|(_, piece)| store.has(&request.digest, *piece))
-            .fold(0, |byte, (bit, _)| byte | 0x80 >> bit);
-        len += 1;
-    }
-    Answer::Content { len, last: len == left }
+/// Holdings as they travel: nothing at all if every piece is held, else a bit for each piece, the
+/// first in the most significant bit of the first byte. Each byte asks the store eight times.
+pub fn holdings<'a>(
+    store: &'a (impl Store + ?Sized),
+    digest: &'a Digest,
+    held: Held,
+) -> impl Iterator<Item = u8> + 'a {
+    let pieces = match held {
+        Held::Part(geometry) => geometry.pieces(),
+        Held::Whole(_) | Held::Nothing | Held::Gone => 0,
+    };
+    (0..pieces).step_by(8).map(move |first| {
+        (0..8)
+            .zip(first..pieces)
+            .filter(|(_, piece)| store.has(digest, *piece))
+            .fold(0, |byte, (bit, _)| byte | 0x80 >> bit)
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fetch::HOLDINGS;
     use crate::testing::{Stored, noise};
     use std::collections::BTreeSet;
 
@@ -219,7 +199,6 @@ mod tests {
         stored: Stored,
         held: Held,
         has: BTreeSet<u16>,
-        error: Option<ReadError>,
     }
 
     impl Store for OneBlob {
@@ -233,75 +212,72 @@ mod tests {
 
         fn read(&self, _: &Digest, offset: u32, buf: &mut [u8]) -> Result<(), ReadError> {
             buf.copy_from_slice(&self.stored.bytes[offset as usize..][..buf.len()]);
-            self.error.map_or(Ok(()), Err)
+            Ok(())
         }
     }
 
     fn store() -> OneBlob {
         let stored = Stored::new(&noise(3000, 1), 10);
-        OneBlob { held: Held::Whole(stored.geometry), stored, has: BTreeSet::new(), error: None }
+        OneBlob { held: Held::Whole(stored.geometry), stored, has: BTreeSet::new() }
     }
 
     const NOW: Instant = Instant::from_secs(1);
 
-    fn ask(store: &OneBlob, piece: u16, offset: u16, buf: &mut [u8]) -> Answer {
-        let request = Request { digest: store.stored.blob.digest, piece, offset };
-        Serve::<u8>::new(Rate::default()).answer(NOW, 1, &request, store, buf)
+    fn ask(store: &OneBlob, piece: u16) -> Answer {
+        let request = Request { digest: store.stored.blob.digest, piece };
+        Serve::<u8>::new(Rate::default()).answer(NOW, 1, &request, store)
     }
 
     #[test]
-    fn pieces_are_given_whole_or_in_parts() {
+    fn pieces_are_where_the_geometry_says() {
         let store = store();
-        let mut buf = [0; 1024];
-        assert_eq!(ask(&store, 2, 0, &mut buf), Answer::Content { len: 952, last: true });
-        assert_eq!(buf[..952], store.stored.bytes[2048..3000]);
-        assert_eq!(ask(&store, 3, 0, &mut buf), Answer::Content { len: 96, last: true });
-        assert_eq!(ask(&store, 0, 512, &mut buf[..64]), Answer::Content { len: 64, last: false });
-        assert_eq!(buf[..64], store.stored.bytes[512..576]);
-        assert_eq!(ask(&store, 0, 1024, &mut buf), Answer::Content { len: 0, last: true });
-        assert_eq!(ask(&store, 0, 1025, &mut buf), Answer::BadOffset);
-        assert_eq!(ask(&store, 4, 0, &mut buf), Answer::NotFound);
+        assert_eq!(ask(&store, 2), Answer::Piece { offset: 2048, len: 952 });
+        assert_eq!(ask(&store, 3), Answer::Piece { offset: 3072, len: 96 });
+        assert_eq!(ask(&store, 4), Answer::NotFound);
+        let empty = Stored::new(b"", 10);
+        let store = OneBlob { held: Held::Whole(empty.geometry), stored: empty, ..store };
+        assert_eq!(ask(&store, 0), Answer::Piece { offset: 0, len: 0 });
+        assert_eq!(ask(&store, 1), Answer::NotFound);
     }
 
     #[test]
     fn what_is_not_here_is_said_to_be_missing_or_gone() {
         let mut store = store();
-        let mut buf = [0; 1024];
-        let other = Request { digest: Digest::of(b""), piece: 0, offset: 0 };
+        let other = Request { digest: Digest::of(b""), piece: 0 };
         let mut serve = Serve::<u8>::new(Rate::default());
-        assert_eq!(serve.answer(NOW, 1, &other, &store, &mut buf), Answer::NotFound);
+        assert_eq!(serve.answer(NOW, 1, &other, &store), Answer::NotFound);
         store.held = Held::Part(store.stored.geometry);
         store.has.extend([1, 3]);
-        assert_eq!(ask(&store, 0, 0, &mut buf), Answer::NotFound);
-        assert_eq!(ask(&store, 1, 0, &mut buf), Answer::Content { len: 1024, last: true });
-        assert_eq!(ask(&store, HOLDINGS, 0, &mut buf), Answer::Content { len: 1, last: true });
-        assert_eq!(buf[0], 0b0101_0000);
-        assert_eq!(ask(&store, HOLDINGS, 2, &mut buf), Answer::BadOffset);
+        assert_eq!(ask(&store, 0), Answer::NotFound);
+        assert_eq!(ask(&store, 1), Answer::Piece { offset: 1024, len: 1024 });
+        assert_eq!(ask(&store, HOLDINGS), Answer::Holdings(store.held));
         store.held = Held::Gone;
-        assert_eq!(ask(&store, 1, 0, &mut buf), Answer::Gone);
-        assert_eq!(ask(&store, HOLDINGS, 0, &mut buf), Answer::Gone);
+        assert_eq!(ask(&store, 1), Answer::Gone);
+        assert_eq!(ask(&store, HOLDINGS), Answer::Gone);
     }
 
     #[test]
-    fn a_busy_store_asks_for_patience_and_a_broken_one_says_so() {
-        let mut store = store();
-        let mut buf = [0; 1024];
-        assert_eq!(ask(&store, HOLDINGS, 0, &mut buf), Answer::Content { len: 0, last: true });
-        store.error = Some(ReadError::Busy);
-        assert_eq!(ask(&store, 0, 0, &mut buf), Answer::Busy { seconds: 1 });
-        store.error = Some(ReadError::Failed);
-        assert_eq!(ask(&store, 0, 0, &mut buf), Answer::Failed);
+    fn holdings_are_bits_unless_everything_is_held() {
+        let stored = Stored::new(&noise(2400, 1), 8);
+        let pieces = stored.geometry.pieces();
+        assert_eq!(pieces, 13);
+        let digest = stored.blob.digest;
+        let geometry = stored.geometry;
+        let has = [1, 3, 8, 12].into();
+        let store = OneBlob { held: Held::Part(geometry), stored, has };
+        let bytes: std::vec::Vec<_> = holdings(&store, &digest, store.held).collect();
+        assert_eq!(bytes, [0b0101_0000, 0b1000_1000]);
+        assert_eq!(holdings(&store, &digest, Held::Whole(geometry)).count(), 0);
     }
 
     #[test]
     fn each_peer_has_its_own_rate_and_new_names_gain_nothing() {
         let store = store();
-        let mut buf = [0; 1024];
-        let request = Request { digest: store.stored.blob.digest, piece: 0, offset: 0 };
+        let request = Request { digest: store.stored.blob.digest, piece: 0 };
         let rate = Rate { interval: Duration::from_millis(500), burst: 4 };
         let mut serve = Serve::<u8, 2>::new(rate);
-        let mut ask = |now, peer| match serve.answer(now, peer, &request, &store, &mut buf) {
-            Answer::Content { .. } => 0,
+        let mut ask = |now, peer| match serve.answer(now, peer, &request, &store) {
+            Answer::Piece { .. } => 0,
             Answer::Busy { seconds } => seconds,
             other => panic!("{other:?}"),
         };

@@ -270,6 +270,14 @@ impl<
         &self.have
     }
 
+    /// The bytes of a piece that was given out with [`Output::Write`] and whose write has not been
+    /// acknowledged, for storage that takes them later or bit by bit.
+    #[must_use]
+    pub fn unwritten(&self, piece: u16) -> Option<&[u8]> {
+        let (index, len) = self.writing(piece)?;
+        self.buffers.get(index)?.bytes.get(..usize::from(len))
+    }
+
     /// How many pieces are missing.
     #[must_use]
     pub fn missing(&self) -> u16 {

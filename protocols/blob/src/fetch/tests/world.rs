@@ -2,7 +2,7 @@
 //! that is slow, and a reboot at any moment. Each run comes from a seed.
 
 use super::*;
-use crate::serve::{Answer, Held, Rate, ReadError, Request, Serve, Store};
+use crate::serve::{Answer, Held, Rate, ReadError, Request, Serve, Store, holdings};
 use crate::testing::Random;
 use std::collections::BTreeMap;
 
@@ -215,26 +215,32 @@ impl World {
         if !peer.up || self.random.below(100) < habit.loses {
             return;
         }
-        let mut buf = vec![0; habit.block];
-        let request = Request { digest: self.stored.blob.digest, piece, offset };
+        let digest = self.stored.blob.digest;
         let view = View(&self.stored, &peer.has);
-        let result = match peer.serve.answer(self.now, index, &request, &view, &mut buf) {
-            Answer::Content { len, last } => {
-                buf.truncate(usize::from(len));
-                if piece != HOLDINGS && self.random.below(100) < habit.lies {
-                    match self.random.below(3) {
-                        0 => buf.truncate(buf.len() / 2),
-                        1 => buf.push(1),
-                        _ => buf[0] ^= 1,
-                    }
-                }
-                Ok((buf, last))
+        let whole = match peer.serve.answer(self.now, index, &Request { digest, piece }, &view) {
+            Answer::Piece { offset, len } => {
+                let mut bytes = vec![0; usize::from(len)];
+                view.read(&digest, offset, &mut bytes).unwrap();
+                Ok(bytes)
             }
+            Answer::Holdings(held) => Ok(holdings(&view, &digest, held).collect()),
             Answer::NotFound => Err(Refusal::NotFound),
             Answer::Gone => Err(Refusal::Gone),
             Answer::Busy { seconds } => Err(Refusal::Busy(Duration::from_secs(seconds.into()))),
-            Answer::BadOffset | Answer::Failed => Err(Refusal::Failed),
         };
+        let result = whole.map(|bytes| {
+            let rest = &bytes[usize::from(offset).min(bytes.len())..];
+            let mut buf = rest[..rest.len().min(habit.block)].to_vec();
+            let last = buf.len() == rest.len();
+            if piece != HOLDINGS && self.random.below(100) < habit.lies {
+                match self.random.below(3) {
+                    0 => buf.truncate(buf.len() / 2),
+                    1 => buf.push(1),
+                    _ => buf[0] ^= 1,
+                }
+            }
+            (buf, last)
+        });
         let copies = 1 + u64::from(self.random.below(100) < habit.repeats);
         for _ in 0..copies {
             let time = habit.delay.0 + self.random.below(habit.delay.1 - habit.delay.0 + 1);
