@@ -103,6 +103,9 @@ impl<
 
     /// Fills the window with requests, and notices when there is nobody to ask.
     fn ask(&mut self, now: Instant) {
+        while let Some(index) = self.slots.find(|slot| self.is_held_up(slot)) {
+            self.release(index, false);
+        }
         while self.slots.live() < self.allowed && self.ask_one(now) {}
         if self.reading.is_none()
             && let Some(index) = self.slots.find(|slot| slot.state == SlotState::Lookup)
@@ -116,13 +119,24 @@ impl<
         }
     }
 
+    /// Whether a request waits for a peer that rests, so that it is better made elsewhere: not if
+    /// parts have arrived and it can go on in time.
+    fn is_held_up(&self, slot: &Slot<P>) -> bool {
+        matches!(slot.state, SlotState::Lookup | SlotState::Ready)
+            && self
+                .peers
+                .rests_until(slot.peer)
+                .is_some_and(|at| slot.filled == 0 || at >= slot.limit)
+    }
+
     /// Prepares one request. Says whether there was one to prepare.
     fn ask_one(&mut self, now: Instant) -> bool {
         let curious = self.peers.iter().find(|(_, p)| p.wants_holdings && p.may_be_asked());
         let (peer, piece) = if let Some((_, peer)) = curious {
             (peer.id, HOLDINGS)
         } else {
-            if self.buffers.free().is_none() {
+            let free = self.buffers.count_free();
+            if free == 0 || (self.in_parts && self.slots.without_buffer() >= free) {
                 return false;
             }
             let taken = self.taken();

@@ -90,9 +90,13 @@ impl<
         };
         match part {
             Part::Wrong => self.corrupt(now, index),
-            Part::Whole if offset == 0 => self.whole(now, index, bytes),
+            Part::Whole if offset == 0 => {
+                self.in_parts &= bytes.len() < self.geometry.chunk_size();
+                self.whole(now, index, bytes);
+            }
             Part::Whole => self.last_part(now, index, bytes),
             Part::More => {
+                self.in_parts = true;
                 if self.keep_part(index, bytes) {
                     if let Some(slot) = self.slots.get_mut(index) {
                         slot.state = SlotState::Ready;
@@ -228,10 +232,17 @@ impl<
         let Some(index) = self.asked(id, piece) else {
             return Counters::count(&mut self.counters.unsolicited);
         };
-        self.release(index, false);
-        let Some(peer) = self.peers.by_id_mut(id) else {
-            return;
-        };
+        if let Refusal::Busy(time) = refusal
+            && let Some(slot) = self.slots.get_mut(index)
+            && slot.filled > 0
+            && now + time < slot.limit
+        {
+            // The parts that have arrived are kept, as it goes on soon.
+            slot.state = SlotState::Ready;
+        } else {
+            self.release(index, false);
+        }
+        let Some(peer) = self.peers.by_id_mut(id) else { return };
         match refusal {
             Refusal::NotFound if piece == HOLDINGS => {
                 peer.holds = Bitmap::EMPTY;

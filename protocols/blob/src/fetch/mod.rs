@@ -8,8 +8,8 @@
 //! back and verified once, and those that storage has spoilt are fetched again.
 //!
 //! # Back-pressure
-//! While no buffer is free, no piece is asked for. A piece that was in flight and arrives then is
-//! dropped, and the number of requests in flight shrinks; it grows again with pieces written.
+//! While no buffer is free, no piece is asked for; where pieces come in parts, no more than there
+//! are free buffers. A piece that was in flight and arrives when none is free is dropped, and the number of requests in flight shrinks; it grows again with pieces written.
 //!
 //! # RAM
 //! With the default bounds, for blobs of up to 1 MB at 1 KB chunks, less than 4 KB in all, of which
@@ -104,6 +104,9 @@ pub struct Fetch<
     allowed: usize,
     /// How many pieces were written since `allowed` was changed.
     kept_up: u8,
+    /// Whether pieces come in parts, so that each one in flight will need a buffer from its first
+    /// part on.
+    in_parts: bool,
     seed: u32,
     stall: Stall,
     storage_errors: u8,
@@ -233,6 +236,7 @@ impl<
             hasher: Hasher::new(),
             allowed: WINDOW,
             kept_up: 0,
+            in_parts: false,
             seed,
             stall: Stall::No,
             storage_errors: 0,
@@ -354,7 +358,11 @@ impl<
             reading.asked = true;
             return Some(Output::Read { offset: reading.offset, len: reading.len });
         }
-        if let Some(index) = self.slots.find(|slot| slot.state == SlotState::Ready) {
+        let peers = &self.peers;
+        let ready = self
+            .slots
+            .find(|slot| slot.state == SlotState::Ready && peers.rests_until(slot.peer).is_none());
+        if let Some(index) = ready {
             return self.give_request(now, index);
         }
         if self.stall == Stall::Reached {

@@ -139,6 +139,11 @@ impl<P: Copy + Eq, const WORDS: usize, const PEERS: usize> Peers<P, WORDS, PEERS
         self.iter_mut().find(|peer| peer.id == id)
     }
 
+    /// Until when a peer is not to be asked, if it rests.
+    pub(super) fn rests_until(&self, id: P) -> Option<Instant> {
+        self.iter().find(|(_, peer)| peer.id == id)?.1.retry_at
+    }
+
     /// Adds a peer or takes one up again. What it was dropped for is not forgotten by that.
     /// Says whether there was room.
     pub(super) fn up(

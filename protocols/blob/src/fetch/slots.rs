@@ -67,6 +67,12 @@ impl<P: Copy + Eq, const WINDOW: usize> Slots<P, WINDOW> {
         self.iter().filter(|(_, s)| s.is_live() && s.piece != HOLDINGS).map(|(_, s)| s.piece)
     }
 
+    /// How many pieces are being asked for and have no buffer yet.
+    pub(super) fn without_buffer(&self) -> usize {
+        let waits = |slot: &Slot<P>| slot.is_live() && slot.piece != HOLDINGS;
+        self.iter().filter(|(_, slot)| waits(slot) && slot.buffer.is_none()).count()
+    }
+
     /// Takes a place. Says whether there was one.
     pub(super) fn insert(&mut self, slot: Slot<P>) -> bool {
         match self.table.iter_mut().find(|place| place.is_none()) {

@@ -62,6 +62,10 @@ impl<const CHUNK: usize, const BUFFERS: usize> Buffers<CHUNK, BUFFERS> {
         self.find(|state| state == BufferState::Free)
     }
 
+    pub(super) fn count_free(&self) -> usize {
+        self.all.iter().filter(|buffer| buffer.state == BufferState::Free).count()
+    }
+
     pub(super) fn set(&mut self, index: u8, state: BufferState) {
         if let Some(buffer) = self.get_mut(index) {
             buffer.state = state;

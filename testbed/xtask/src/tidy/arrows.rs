@@ -13,8 +13,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("capmesh-oscore", &["capmesh-coap", "capmesh-wire"]),
     ("capmesh-session", &["capmesh-coap", "capmesh-oscore", "capmesh-wire"]),
     ("capmesh-blob", &["capmesh-wire"]),
+    ("capmesh-transfer", &["capmesh-blob", "capmesh-coap", "capmesh-wire"]),
     ("capmesh-capsule-abi", &["capmesh-wire"]),
-    ("capmesh-node", &["capmesh-blob", "capmesh-coap", "capmesh-session", "capmesh-wire"]),
+    (
+        "capmesh-node",
+        &["capmesh-blob", "capmesh-coap", "capmesh-session", "capmesh-transfer", "capmesh-wire"],
+    ),
     ("capmesh-runtime", &["capmesh-capsule-abi", "capmesh-node", "capmesh-wire"]),
     ("capmesh-shell", &["capmesh-node", "capmesh-wire"]),
     (
@@ -25,7 +29,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("capmesh-placement", &["capmesh-wire"]),
     (
         "capmesh-gateway",
-        &["capmesh-blob", "capmesh-coap", "capmesh-placement", "capmesh-session", "capmesh-wire"],
+        &[
+            "capmesh-blob",
+            "capmesh-coap",
+            "capmesh-placement",
+            "capmesh-session",
+            "capmesh-transfer",
+            "capmesh-wire",
+        ],
     ),
     ("capmesh-gatewayd", &["capmesh-gateway", "capmesh-placement", "capmesh-wire"]),
     ("capmesh-client", &["capmesh-gateway", "capmesh-placement", "capmesh-wire"]),
@@ -37,6 +48,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "capmesh-coap",
             "capmesh-registry-store",
             "capmesh-session",
+            "capmesh-transfer",
             "capmesh-wire",
         ],
     ),

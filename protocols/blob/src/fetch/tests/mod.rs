@@ -322,6 +322,22 @@ fn a_busy_peer_is_left_alone_for_as_long_as_it_wants_within_reason() {
 }
 
 #[test]
+fn parts_that_have_arrived_outlive_a_short_rest() {
+    for (wanted, next) in [(3, 64), (40, 0)] {
+        let mut bench = Bench::new(200);
+        bench.peer_up(1, 0, Holdings::Whole);
+        bench.outputs();
+        let part = bench.stored.piece(0)[..64].to_vec();
+        bench.handle(Input::Part { peer: 1, piece: 0, offset: 0, bytes: &part, last: false });
+        assert_eq!(bench.outputs(), [Seen::Ask(1, 0, 64)]);
+        bench.refuse(1, 0, Refusal::Busy(Duration::from_secs(wanted)));
+        assert_eq!(bench.outputs(), []);
+        assert_eq!(bench.wait(), [Seen::Ask(1, 0, next)]);
+        assert_eq!(bench.now, secs(wanted));
+    }
+}
+
+#[test]
 fn without_anyone_it_stalls_once_and_fails_at_last() {
     let mut bench = Bench::new(700);
     assert_eq!(bench.outputs(), [Seen::Stalled(4)]);
