@@ -319,15 +319,20 @@ impl<P: Copy + Eq, const OBSERVERS: usize, const BODIES: usize, const BODY: usiz
         };
         let refusal = match rendered {
             Ok(None) => return true,
-            Ok(Some(rendered)) if !rendered.code.is_success() => rendered.code.into(),
-            Ok(Some(rendered)) if rendered.content_format != observer.content_format => {
+            Ok(Some(rendered))
+                if rendered.code.is_success()
+                    && rendered.content_format != observer.content_format =>
+            {
                 Refusal::new(Code::NOT_ACCEPTABLE)
             }
             Ok(Some(rendered)) => {
                 let mut build = |writer: &mut MessageWriter<'_>| rendered.write(writer, None);
                 let code = rendered.code;
+                if !code.is_success() {
+                    reliability = Reliability::Confirmable;
+                }
                 match out.notify(now, observer.id, reliability, code, &mut build) {
-                    Ok(()) => return true,
+                    Ok(()) => return code.is_success(),
                     Err(_) => Refusal::new(Code::INTERNAL_SERVER_ERROR),
                 }
             }
