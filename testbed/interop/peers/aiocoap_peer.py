@@ -117,13 +117,21 @@ async def serve(arguments):
         await context.shutdown()
 
 
+def encode(option):
+    try:
+        return option.encode().hex()
+    except OverflowError:
+        # To aiocoap an OSCORE notification without a Partial IV has an Observe value of -1.
+        return ""
+
+
 def describe(response):
     result = {
         "code": response.code.dotted,
         "length": len(response.payload),
         "sha256": hashlib.sha256(response.payload).hexdigest(),
         "options": {
-            str(int(option.number)): option.encode().hex() for option in response.opt.option_list()
+            str(int(option.number)): encode(option) for option in response.opt.option_list()
         },
     }
     if len(response.payload) <= 1024:

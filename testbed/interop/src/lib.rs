@@ -7,9 +7,17 @@
 pub mod peers;
 pub mod process;
 
+use sha2::{Digest, Sha256};
+
 /// A body that every peer can make: byte `i` is `i * 7 + i / 256`, modulo 256, so that no two blocks
 /// of it are equal.
 #[must_use]
 pub fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|i| (i.wrapping_mul(7).wrapping_add(i >> 8)).to_le_bytes()[0]).collect()
+}
+
+/// The SHA-256 of `bytes`, in hexadecimal digits.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -218,9 +218,10 @@ impl Reply {
 
     /// The length of the payload, and its SHA-256 in hexadecimal digits.
     #[must_use]
-    pub fn digest(&self) -> (u64, &str) {
+    pub fn digest(&self) -> (u64, String) {
         let length = self.0.get("length").and_then(Value::as_u64).unwrap_or_default();
-        (length, self.0.get("sha256").and_then(Value::as_str).unwrap_or_default())
+        let digest = self.0.get("sha256").and_then(Value::as_str).unwrap_or_default();
+        (length, digest.into())
     }
 
     /// The value of an option, if it was there.

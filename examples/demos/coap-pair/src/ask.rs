@@ -2,19 +2,16 @@
 
 use crate::client::{Client, Request, Response};
 use crate::command::Ask;
-use crate::contexts::Contexts;
 use crate::resources::Asker;
-use crate::shell::Shell;
 use crate::store::Store;
 use crate::uri::Uri;
 use capmesh_coap::Code;
 use capmesh_coap::block::BlockSize;
 use capmesh_coap::endpoint::{Config, Reliability};
 use capmesh_coap::option::OptionNumber;
-use capmesh_coap::security::{Plain, Security};
+use capmesh_coap::security::Security;
 use std::fs;
 use std::io::{self, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 
 type Failed = Box<dyn std::error::Error>;
@@ -24,18 +21,13 @@ pub(crate) fn run(code: Code, ask: &Ask) -> Result<ExitCode, Failed> {
     let uri = Uri::parse(&ask.uri)?;
     let request = request(code, ask, uri)?;
     let address = request.uri.address;
-    let bind = any_like(address);
+    let config = Config::default();
     match (ask.keys.oscore.as_slice(), &ask.keys.edhoc) {
-        ([], None) => {
-            let client = Client::new(Shell::bind(bind, Config::default(), Plain)?);
-            converse(client, address, request, ask)
-        }
+        ([], None) => converse(Client::plain(address, config)?, address, request, ask),
         ([], Some(_directory)) => Err("EDHOC".into()),
         ([directory], _) => {
             let (context, store) = Store::open(directory)?;
-            let mut contexts = Contexts::default();
-            let server = contexts.add(context, Some(store), Some(address));
-            let client = Client::new(Shell::bind(bind, Config::default(), contexts)?);
+            let (client, server) = Client::oscore(address, config, context, Some(store))?;
             converse(client, server, request, ask)
         }
         _ => Err("a client uses one OSCORE context".into()),
@@ -45,7 +37,7 @@ pub(crate) fn run(code: Code, ask: &Ask) -> Result<ExitCode, Failed> {
 /// Sends an empty message and waits for the answer.
 pub(crate) fn ping(uri: &str) -> Result<ExitCode, Failed> {
     let address = Uri::parse(uri)?.address;
-    let mut client = Client::new(Shell::bind(any_like(address), Config::default(), Plain)?);
+    let mut client = Client::plain(address, Config::default())?;
     client.ping(address)?;
     println!("{address} answers");
     Ok(ExitCode::SUCCESS)
@@ -124,12 +116,4 @@ fn show<P: Asker>(response: &Response<P>, ask: &Ask) -> Result<ExitCode, Failed>
         }
     }
     Ok(if code.is_success() { ExitCode::SUCCESS } else { ExitCode::from(code.class()) })
-}
-
-/// Any port of any address of the same family.
-const fn any_like(address: SocketAddr) -> SocketAddr {
-    match address {
-        SocketAddr::V4(_) => SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
-        SocketAddr::V6(_) => SocketAddr::new(std::net::IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0),
-    }
 }

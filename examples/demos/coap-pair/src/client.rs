@@ -1,20 +1,25 @@
 //! A client that waits for what it asked for: one request after the other, bodies of any length,
 //! observation.
 
+use crate::contexts::{Contexts, Identity};
 use crate::shell::{Application, PairEndpoint, Shell};
+use crate::store::Store;
 use crate::uri::Uri;
 use capmesh_coap::block::{
     BlockSize, Download, DownloadStep, RequestTag, Transfer, TransferStep, Upload,
 };
-use capmesh_coap::endpoint::{Event, ExchangeId, Outcome, Reliability, RequestError};
+use capmesh_coap::endpoint::{Config, Event, ExchangeId, Outcome, Reliability, RequestError};
 use capmesh_coap::message::{MessageWriter, Overflow};
 use capmesh_coap::option::OptionNumber;
+use capmesh_coap::security::Plain;
 use capmesh_coap::{Code, Message, Security};
+use capmesh_oscore::Context;
 use capmesh_wire::Instant;
 use rand_core::{OsRng, RngCore};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// The longest body that the client takes, in bytes.
 pub const MAX_BODY: u32 = 16 << 20;
@@ -152,6 +157,34 @@ enum Arrival<P> {
     Response { exchange: ExchangeId, peer: P, message: Vec<u8>, last: bool },
     Failed { exchange: ExchangeId, reason: capmesh_coap::endpoint::Failure },
     Finished { exchange: ExchangeId },
+}
+
+impl Client<Plain> {
+    /// A client of the server at `address`, without security.
+    ///
+    /// # Errors
+    /// If there is no socket to be had.
+    pub fn plain(address: SocketAddr, config: Config) -> io::Result<Self> {
+        Ok(Self::new(Shell::bind(any_like(address), config, Plain)?))
+    }
+}
+
+impl Client<Contexts> {
+    /// A client of the server at `address` that shares `context` with it, and what the server is
+    /// called.
+    ///
+    /// # Errors
+    /// If there is no socket to be had.
+    pub fn oscore(
+        address: SocketAddr,
+        config: Config,
+        context: Context,
+        store: Option<Store>,
+    ) -> io::Result<(Self, Identity)> {
+        let mut contexts = Contexts::default();
+        let server = contexts.add(context, store, Some(address));
+        Ok((Self::new(Shell::bind(any_like(address), config, contexts)?), server))
+    }
 }
 
 impl<S: Security> Client<S> {
@@ -292,7 +325,7 @@ impl<S: Security> Client<S> {
     ///
     /// # Errors
     /// If none comes.
-    pub fn ping(&mut self, to: std::net::SocketAddr) -> Result<(), Failure> {
+    pub fn ping(&mut self, to: SocketAddr) -> Result<(), Failure> {
         let now = self.shell.now();
         let exchange = self.shell.endpoint().ping(now, to).map_err(Failure::Request)?;
         loop {
@@ -394,6 +427,15 @@ impl<S: Security> Application<S> for Inbox<S::Peer> {
     }
 
     fn tick(&mut self, _: &mut PairEndpoint<S>, _: Instant) {}
+}
+
+/// Any port of any address of the same family.
+const fn any_like(address: SocketAddr) -> SocketAddr {
+    let any = match address {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    SocketAddr::new(any, 0)
 }
 
 fn parse(bytes: &[u8]) -> Result<Message<'_>, Failure> {

@@ -1,0 +1,90 @@
+//! This side of the pair, as the tests start it.
+#![allow(
+    dead_code,
+    clippy::allow_attributes,
+    clippy::unwrap_used,
+    reason = "each test program uses a part of this, so that no expectation fits them all"
+)]
+
+use capmesh_interop::peers::START;
+use capmesh_interop::process::Process;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// How a conversation is protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Not at all.
+    Plain,
+    /// OSCORE with a context that both sides have.
+    Oscore,
+    /// EDHOC, message_3 with the first request.
+    Combined,
+    /// EDHOC, message_3 by itself.
+    Separate,
+}
+
+/// A directory with keys for everybody.
+pub(crate) struct Keys {
+    directory: PathBuf,
+    mode: Mode,
+}
+
+impl Keys {
+    /// Makes keys, with `origin` as the address that aiocoap serves at.
+    pub(crate) fn new(test: &str, mode: Mode, origin: &str) -> Self {
+        let directory = capmesh_interop::peers::scratch(test).join("keys");
+        capmesh_coap_pair::keys::create(&directory, origin).unwrap();
+        Self { directory, mode }
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The credentials file that aiocoap needs as a client.
+    pub(crate) fn for_aiocoap_client(&self) -> Option<PathBuf> {
+        self.file(match self.mode {
+            Mode::Plain => return None,
+            Mode::Oscore => "aiocoap-client-oscore.diag",
+            Mode::Combined => "aiocoap-client-edhoc.diag",
+            Mode::Separate => "aiocoap-client-edhoc-separate.diag",
+        })
+    }
+
+    /// The credentials file that aiocoap needs as a server.
+    pub(crate) fn for_aiocoap_server(&self) -> Option<PathBuf> {
+        self.file(match self.mode {
+            Mode::Plain => return None,
+            Mode::Oscore => "aiocoap-server-oscore.diag",
+            Mode::Combined | Mode::Separate => "aiocoap-server-edhoc.diag",
+        })
+    }
+
+    /// What our server has to be told.
+    pub(crate) fn for_our_server(&self) -> Vec<PathBuf> {
+        match self.mode {
+            Mode::Plain => vec![],
+            Mode::Oscore => vec!["--oscore".into(), self.directory.join("oscore-server")],
+            Mode::Combined | Mode::Separate => vec!["--edhoc".into(), self.directory.clone()],
+        }
+    }
+
+    fn file(&self, name: &str) -> Option<PathBuf> {
+        Some(self.directory.join(name))
+    }
+}
+
+/// Starts our server at `address` and waits until it answers.
+pub(crate) fn serve(address: SocketAddr, arguments: &[PathBuf]) -> Process {
+    let server = Process::start(
+        "coap-pair server",
+        Command::new(env!("CARGO_BIN_EXE_interop-pair"))
+            .args(["serve", "--bind", &address.to_string()])
+            .args(arguments),
+    )
+    .unwrap();
+    server.wait_for("serving", START).unwrap();
+    server
+}
