@@ -31,6 +31,9 @@ pub const ROSTER_ENTRIES: usize = 500;
 /// Bytes of a roster's entry: its credential, 10 for role and expiry, 3 for framing.
 pub const ROSTER_ENTRY: usize = CREDENTIAL + 13;
 
+/// Entries that a delta of a roster can remove: an evening's revocations, in less than a datagram.
+pub const ROSTER_REMOVALS: usize = 64;
+
 /// Bytes of a roster before its entries: signature (64), head, framing.
 pub const ROSTER_HEAD: usize = 192;
 

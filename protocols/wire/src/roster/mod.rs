@@ -7,10 +7,16 @@
 //! ```
 //!
 //! The entries stand in the order of their ids, each once. Who is not among them is not of the
-//! site: that is how a key is revoked. A newer version replaces an older one as a whole.
+//! site: that is how a key is revoked. A newer version replaces an older one as a whole; what
+//! travels may be a [`Delta`], which carries the new head and only the entries that changed, so that
+//! a revocation fits one datagram.
 //!
 //! Size: an entry takes [`limits::ROSTER_ENTRY`] bytes at most and 105 with a name of 5; a roster of
 //! 200 nodes is 21 KB.
+
+mod delta;
+
+pub use delta::{Delta, Merge};
 
 use crate::cbor::macros::{codes, record, tuple};
 use crate::cbor::{Decode, DecodeError, Encode, Overflow, Reader, Writer};
@@ -122,6 +128,7 @@ pub struct UnverifiedRoster<'a> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Roster<'a> {
     bytes: &'a [u8],
+    sign1: Sign1<'a>,
     head: Head<'a>,
     entries: &'a [u8],
 }
@@ -180,7 +187,7 @@ impl<'a> UnverifiedRoster<'a> {
     pub fn verify(self, site: &crate::PublicKey) -> Result<Roster<'a>, Untrusted> {
         self.check_entries().map_err(Untrusted::Malformed)?;
         self.sign1.verify(site, &[]).map_err(|_| Untrusted::Signature)?;
-        Ok(Roster { bytes: self.bytes, head: self.head, entries: self.entries })
+        Ok(Roster { bytes: self.bytes, sign1: self.sign1, head: self.head, entries: self.entries })
     }
 }
 
@@ -211,8 +218,8 @@ impl<'a> Roster<'a> {
     /// # Errors
     /// If they are not a roster.
     pub fn from_trusted(bytes: &'a [u8]) -> Result<Self, DecodeError> {
-        let UnverifiedRoster { bytes, head, entries, .. } = UnverifiedRoster::parse(bytes)?;
-        Ok(Self { bytes, head, entries })
+        let UnverifiedRoster { bytes, sign1, head, entries } = UnverifiedRoster::parse(bytes)?;
+        Ok(Self { bytes, sign1, head, entries })
     }
 
     /// The encoded roster, to keep and to pass on.

@@ -3,6 +3,7 @@ extern crate std;
 use super::*;
 use crate::PublicKey;
 use crate::cose::SigningKey;
+use proptest::prelude::*;
 use std::string::String;
 use std::vec::Vec;
 use std::{format, vec};
@@ -169,4 +170,106 @@ fn a_full_roster_takes_no_more() {
     let mut entries = EntriesWriter::new(&mut buf);
     let pushed = credentials.iter().map(|credential| entries.push(&entry(credential)));
     assert_eq!(pushed.collect::<Vec<_>>().last(), Some(&Err(RosterError::Full)));
+}
+
+fn verified(bytes: &[u8]) -> Roster<'_> {
+    UnverifiedRoster::parse(bytes).unwrap().verify(&site().public_key()).unwrap()
+}
+
+fn delta(old: &[u8], new: &[u8]) -> Vec<u8> {
+    let mut buf = vec![0; 1 << 16];
+    let len = Delta::between(&verified(old), &verified(new), &mut buf).unwrap();
+    buf.truncate(len);
+    buf
+}
+
+#[test]
+fn a_revocation_fits_a_datagram() {
+    let mut credentials = credentials(200);
+    let old = signed(1, &credentials);
+    credentials.remove(77);
+    credentials.remove(11);
+    let new = signed(2, &credentials);
+    let bytes = delta(&old, &new);
+    assert_eq!(bytes.len(), 160);
+    let delta = Delta::parse(&bytes).unwrap();
+    assert_eq!((delta.base(), delta.head().version), (Revision(1), Revision(2)));
+    let mut out = vec![0; old.len()];
+    let len = delta.apply(&verified(&old), &mut out).unwrap();
+    assert_eq!(out[..len], new);
+    assert_eq!(delta.apply(&verified(&old), &mut out[..len - 1]), Err(Overflow));
+}
+
+#[test]
+fn a_delta_on_the_wrong_base_does_not_verify() {
+    let credentials = credentials(10);
+    let (one, two, three) =
+        (signed(1, &credentials[..8]), signed(2, &credentials[1..]), signed(3, &credentials[2..]));
+    let bytes = delta(&two, &three);
+    let mut out = vec![0; 4096];
+    let len = Delta::parse(&bytes).unwrap().apply(&verified(&one), &mut out).unwrap();
+    let roster = UnverifiedRoster::parse(&out[..len]).unwrap();
+    let value = Err(Untrusted::Malformed(DecodeError::Value));
+    assert_eq!(roster.verify(&site().public_key()), value);
+}
+
+#[test]
+fn too_many_removals_want_the_whole_roster() {
+    let credentials = credentials(70);
+    let (old, new) = (signed(1, &credentials), signed(2, &credentials[65..]));
+    let mut buf = vec![0; 1 << 16];
+    assert_eq!(Delta::between(&verified(&old), &verified(&new), &mut buf), Err(Overflow));
+    let new = signed(2, &credentials[64..]);
+    assert!(Delta::between(&verified(&old), &verified(&new), &mut buf).is_ok());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn a_delta_leads_from_any_roster_to_any_other(
+        old in prop::collection::vec(0..3_u8, 12),
+        new in prop::collection::vec(0..3_u8, 12),
+    ) {
+        // 0: not there; 1 and 2: there, with one name or another.
+        let build = |version, presence: &[u8]| {
+            let mut credentials: Vec<(NodeId, Vec<u8>)> = presence
+                .iter()
+                .zip(0..)
+                .filter(|(kind, _)| **kind > 0)
+                .map(|(kind, n)| {
+                    let mut buf = [0; limits::CREDENTIAL];
+                    let name = Name::new(if *kind == 1 { "one" } else { "two" }).unwrap();
+                    let len = Credential::encode(name, &public(n), &mut buf).unwrap();
+                    (public(n).id(), buf[..len].to_vec())
+                })
+                .collect();
+            credentials.sort();
+            signed(version, &credentials.into_iter().map(|(_, bytes)| bytes).collect::<Vec<_>>())
+        };
+        let (old, new) = (build(1, &old), build(2, &new));
+        let bytes = delta(&old, &new);
+        let mut out = vec![0; 4096];
+        let len = Delta::parse(&bytes).unwrap().apply(&verified(&old), &mut out).unwrap();
+        prop_assert_eq!(&out[..len], &new[..]);
+    }
+
+    #[test]
+    fn arbitrary_changes_never_panic(at in 0_usize..400, patch: [u8; 4]) {
+        let credentials = credentials(3);
+        let (old, new) = (signed(1, &credentials[..2]), signed(2, &credentials[1..]));
+        let mut bytes = delta(&old, &new);
+        let at = at % (bytes.len() - 4);
+        bytes[at..at + 4].copy_from_slice(&patch);
+        if let Ok(delta) = Delta::parse(&bytes) {
+            let _ = delta.apply(&verified(&old), &mut [0; 1024]);
+        }
+        let mut bytes = old.clone();
+        let at = at % (bytes.len() - 4);
+        bytes[at..at + 4].copy_from_slice(&patch);
+        if let Ok(roster) = UnverifiedRoster::parse(&bytes) {
+            let _ = roster.check_entries();
+            let _ = Roster::from_trusted(&bytes).unwrap().find(public(0).id());
+        }
+    }
 }
