@@ -62,6 +62,6 @@ pub use config::{Config, Workflow};
 pub use error::HandshakeError;
 pub use limit::Rate;
 pub use peer::{Entry, Member, Peer, Roles, Roster};
-pub use secure::SecureEndpoint;
-pub use sessions::{Binding, IntroduceError, Sessions};
+pub use secure::{Handshakes, SecureEndpoint};
+pub use sessions::{Binding, IntroduceError, Sessions, Step};
 pub use stats::Stats;

@@ -3,10 +3,14 @@
 use crate::peer::{Peer, Roster};
 use crate::sessions::{Sessions, Step};
 use capmesh_coap::endpoint::{
-    Endpoint, Event, ExchangeId, Failure, Outcome, Output, Reliability, RequestError, Via,
+    Endpoint, Event, ExchangeId, Failure, ObservationId, ObserveError, Outcome, Output,
+    Reliability, RequestError, RespondError, Responder, Via,
 };
-use capmesh_coap::message::{Code, MessageWriter, Overflow};
+use capmesh_coap::message::{Code, Message, MessageWriter, Overflow};
 use capmesh_coap::option::OptionNumber;
+use capmesh_coap::relay::{Hop, Relaying};
+use capmesh_coap::security::Security;
+use capmesh_coap::server::{Build, Outbox};
 use capmesh_wire::Instant;
 use core::net::SocketAddr;
 use core::ops::{Deref, DerefMut};
@@ -22,12 +26,11 @@ use rand_core::{CryptoRng, RngCore};
 /// If a handshake fails, the requests that waited for it end with
 /// [`SealError::HandshakeFailed`](capmesh_coap::security::SealError::HandshakeFailed), and
 /// [`Sessions::last_failure`] says why.
+///
+/// `S` is [`Sessions`], or a security layer around them; the numbers are the [`Endpoint`]'s.
 #[derive(Debug)]
 pub struct SecureEndpoint<
-    R: Roster,
-    G: RngCore + CryptoRng,
-    const N: usize,
-    const H: usize,
+    S: Handshakes,
     const MTU: usize,
     const EXCHANGES: usize,
     const UNANSWERED: usize,
@@ -35,35 +38,54 @@ pub struct SecureEndpoint<
     const RECENT: usize,
     const REPLIES: usize,
 > {
-    endpoint:
-        Endpoint<Sessions<R, G, N, H>, MTU, EXCHANGES, UNANSWERED, OBSERVERS, RECENT, REPLIES>,
+    endpoint: Endpoint<S, MTU, EXCHANGES, UNANSWERED, OBSERVERS, RECENT, REPLIES>,
+}
+
+/// A security layer that handshakes with peers: [`Sessions`], and what wraps them.
+///
+/// [`SecureEndpoint`] is the one who calls this.
+pub trait Handshakes: Security {
+    /// Whoever is at an address.
+    fn anonymous(address: SocketAddr) -> Self::Peer;
+
+    /// What is to be done now. The work is at most one Diffie-Hellman operation.
+    fn step(&mut self, now: Instant) -> Option<Step>;
+
+    /// When there is something to do next, if nothing else happens.
+    fn step_timeout(&self) -> Option<Instant>;
+
+    /// Says which request carries the message of the last [`Step::Send`]; `None` if it could not be
+    /// sent.
+    fn sent(&mut self, now: Instant, attempt: usize, exchange: Option<ExchangeId>);
+
+    /// The handshake that a request belongs to.
+    fn attempt_of(&self, exchange: ExchangeId) -> Option<usize>;
+
+    /// A response to the request of a handshake has come. The work is at most three Diffie-Hellman
+    /// operations.
+    fn answered(&mut self, now: Instant, attempt: usize, message: Message<'_>);
+
+    /// The request of a handshake was not answered.
+    fn unanswered(&mut self, now: Instant, attempt: usize, failure: Failure);
+
+    /// Says that the requests that waited for handshakes which failed have been told.
+    fn clear_failures(&mut self);
 }
 
 impl<
-    R: Roster,
-    G: RngCore + CryptoRng,
-    const N: usize,
-    const H: usize,
+    S: Handshakes,
     const MTU: usize,
     const EXCHANGES: usize,
     const UNANSWERED: usize,
     const OBSERVERS: usize,
     const RECENT: usize,
     const REPLIES: usize,
-> SecureEndpoint<R, G, N, H, MTU, EXCHANGES, UNANSWERED, OBSERVERS, RECENT, REPLIES>
+> SecureEndpoint<S, MTU, EXCHANGES, UNANSWERED, OBSERVERS, RECENT, REPLIES>
 {
     /// Adds handshakes to an endpoint.
     #[must_use]
     pub const fn new(
-        endpoint: Endpoint<
-            Sessions<R, G, N, H>,
-            MTU,
-            EXCHANGES,
-            UNANSWERED,
-            OBSERVERS,
-            RECENT,
-            REPLIES,
-        >,
+        endpoint: Endpoint<S, MTU, EXCHANGES, UNANSWERED, OBSERVERS, RECENT, REPLIES>,
     ) -> Self {
         Self { endpoint }
     }
@@ -77,7 +99,7 @@ impl<
         via: Via,
         datagram: &'b [u8],
         scratch: &'b mut [u8],
-    ) -> Option<Event<'b, Peer>> {
+    ) -> Option<Event<'b, S::Peer>> {
         let event = self.endpoint.handle(now, from, via, datagram, scratch)?;
         if let Event::Response { exchange, message, .. } = event
             && let Some(attempt) = self.endpoint.security().attempt_of(exchange)
@@ -92,16 +114,16 @@ impl<
     pub fn poll(&mut self, now: Instant, buf: &mut [u8]) -> Option<Output> {
         loop {
             while let Some(step) = self.endpoint.security_mut().step(now) {
-                self.take(now, step);
+                self.take(now, &step);
             }
             match self.endpoint.poll(now, buf) {
                 Some(Output::Outcome(outcome)) if self.is_ours(now, outcome) => {}
                 Some(output) => return Some(output),
                 None => {
-                    let sessions = self.endpoint.security_mut();
-                    sessions.clear_failures();
+                    let security = self.endpoint.security_mut();
+                    security.clear_failures();
                     // Sealing what waited may have begun a handshake.
-                    if sessions.step_timeout().is_none_or(|at| at > now) {
+                    if security.step_timeout().is_none_or(|at| at > now) {
                         return None;
                     }
                 }
@@ -123,7 +145,7 @@ impl<
     pub fn request(
         &mut self,
         now: Instant,
-        to: Peer,
+        to: S::Peer,
         reliability: Reliability,
         code: Code,
         build: impl FnOnce(&mut MessageWriter<'_>) -> Result<(), Overflow>,
@@ -132,17 +154,6 @@ impl<
             return Err(RequestError::Full);
         }
         self.endpoint.request(now, to, reliability, code, build)
-    }
-
-    /// The sessions.
-    #[must_use]
-    pub const fn sessions(&self) -> &Sessions<R, G, N, H> {
-        self.endpoint.security()
-    }
-
-    /// The sessions, to be changed.
-    pub const fn sessions_mut(&mut self) -> &mut Sessions<R, G, N, H> {
-        self.endpoint.security_mut()
     }
 
     /// Whether an outcome is of a handshake, which is told of it then.
@@ -157,25 +168,25 @@ impl<
         true
     }
 
-    fn take(&mut self, now: Instant, step: Step) {
+    fn take(&mut self, now: Instant, step: &Step) {
         match step {
             Step::Send { attempt, to, payload } => {
                 let sent = self.endpoint.request(
                     now,
-                    Peer::Anonymous(to),
+                    S::anonymous(*to),
                     Reliability::Confirmable,
                     Code::POST,
                     |message| {
                         message.path(".well-known/edhoc")?;
                         message.option_uint(OptionNumber::CONTENT_FORMAT, 65)?;
-                        message.payload(&payload)?;
+                        message.payload(payload)?;
                         Ok(())
                     },
                 );
-                self.endpoint.security_mut().sent(now, attempt, sent.ok());
+                self.endpoint.security_mut().sent(now, *attempt, sent.ok());
             }
             Step::Cancel(exchange) => {
-                self.endpoint.cancel(now, exchange);
+                self.endpoint.cancel(now, *exchange);
             }
         }
     }
@@ -192,10 +203,31 @@ impl<
     const OBSERVERS: usize,
     const RECENT: usize,
     const REPLIES: usize,
-> Deref for SecureEndpoint<R, G, N, H, MTU, EXCHANGES, UNANSWERED, OBSERVERS, RECENT, REPLIES>
+> SecureEndpoint<Sessions<R, G, N, H>, MTU, EXCHANGES, UNANSWERED, OBSERVERS, RECENT, REPLIES>
 {
-    type Target =
-        Endpoint<Sessions<R, G, N, H>, MTU, EXCHANGES, UNANSWERED, OBSERVERS, RECENT, REPLIES>;
+    /// The sessions: the endpoint's security layer.
+    #[must_use]
+    pub const fn sessions(&self) -> &Sessions<R, G, N, H> {
+        self.endpoint.security()
+    }
+
+    /// The sessions, to be changed.
+    pub const fn sessions_mut(&mut self) -> &mut Sessions<R, G, N, H> {
+        self.endpoint.security_mut()
+    }
+}
+
+impl<
+    S: Handshakes,
+    const MTU: usize,
+    const EXCHANGES: usize,
+    const UNANSWERED: usize,
+    const OBSERVERS: usize,
+    const RECENT: usize,
+    const REPLIES: usize,
+> Deref for SecureEndpoint<S, MTU, EXCHANGES, UNANSWERED, OBSERVERS, RECENT, REPLIES>
+{
+    type Target = Endpoint<S, MTU, EXCHANGES, UNANSWERED, OBSERVERS, RECENT, REPLIES>;
 
     fn deref(&self) -> &Self::Target {
         &self.endpoint
@@ -203,19 +235,162 @@ impl<
 }
 
 impl<
-    R: Roster,
-    G: RngCore + CryptoRng,
-    const N: usize,
-    const H: usize,
+    S: Handshakes,
     const MTU: usize,
     const EXCHANGES: usize,
     const UNANSWERED: usize,
     const OBSERVERS: usize,
     const RECENT: usize,
     const REPLIES: usize,
-> DerefMut for SecureEndpoint<R, G, N, H, MTU, EXCHANGES, UNANSWERED, OBSERVERS, RECENT, REPLIES>
+> DerefMut for SecureEndpoint<S, MTU, EXCHANGES, UNANSWERED, OBSERVERS, RECENT, REPLIES>
 {
     fn deref_mut(&mut self) -> &mut Self::Target {
         &mut self.endpoint
+    }
+}
+
+impl<
+    S: Handshakes,
+    const MTU: usize,
+    const EXCHANGES: usize,
+    const UNANSWERED: usize,
+    const OBSERVERS: usize,
+    const RECENT: usize,
+    const REPLIES: usize,
+> Outbox<S::Peer> for SecureEndpoint<S, MTU, EXCHANGES, UNANSWERED, OBSERVERS, RECENT, REPLIES>
+{
+    fn respond(
+        &mut self,
+        now: Instant,
+        to: Responder,
+        code: Code,
+        build: Build<'_>,
+    ) -> Result<(), RespondError> {
+        self.endpoint.respond(now, to, code, build)
+    }
+
+    fn ignore(&mut self, now: Instant, to: Responder) {
+        self.endpoint.ignore(now, to);
+    }
+
+    fn reject(&mut self, to: Responder) {
+        self.endpoint.reject(to);
+    }
+
+    fn mark_verified(&mut self, to: Responder) {
+        self.endpoint.mark_verified(to);
+    }
+
+    fn accept_observation(
+        &mut self,
+        now: Instant,
+        to: Responder,
+    ) -> Result<ObservationId, ObserveError> {
+        self.endpoint.accept_observation(now, to)
+    }
+
+    fn notify(
+        &mut self,
+        now: Instant,
+        observation: ObservationId,
+        reliability: Reliability,
+        code: Code,
+        build: Build<'_>,
+    ) -> Result<(), RespondError> {
+        self.endpoint.notify(now, observation, reliability, code, build)
+    }
+
+    fn end_observation(&mut self, observation: ObservationId) {
+        self.endpoint.end_observation(observation);
+    }
+
+    fn request(
+        &mut self,
+        now: Instant,
+        to: S::Peer,
+        reliability: Reliability,
+        code: Code,
+        build: Build<'_>,
+    ) -> Result<ExchangeId, RequestError> {
+        Self::request(self, now, to, reliability, code, build)
+    }
+
+    fn cancel(&mut self, now: Instant, exchange: ExchangeId) -> bool {
+        self.endpoint.cancel(now, exchange)
+    }
+
+    fn address(&self, peer: S::Peer) -> Option<SocketAddr> {
+        self.endpoint.security().address(peer)
+    }
+}
+
+impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Handshakes
+    for Sessions<R, G, N, H>
+{
+    fn anonymous(address: SocketAddr) -> Peer {
+        Peer::Anonymous(address)
+    }
+
+    fn step(&mut self, now: Instant) -> Option<Step> {
+        self.next_step(now)
+    }
+
+    fn step_timeout(&self) -> Option<Instant> {
+        self.next_step_at()
+    }
+
+    fn sent(&mut self, now: Instant, attempt: usize, exchange: Option<ExchangeId>) {
+        self.step_sent(now, attempt, exchange);
+    }
+
+    fn attempt_of(&self, exchange: ExchangeId) -> Option<usize> {
+        self.attempt_with(exchange)
+    }
+
+    fn answered(&mut self, now: Instant, attempt: usize, message: Message<'_>) {
+        self.step_answered(now, attempt, message);
+    }
+
+    fn unanswered(&mut self, now: Instant, attempt: usize, failure: Failure) {
+        self.step_unanswered(now, attempt, failure);
+    }
+
+    fn clear_failures(&mut self) {
+        self.clear_failing();
+    }
+}
+
+/// A relay with sessions of its own.
+impl<S: Handshakes> Handshakes for Relaying<S> {
+    fn anonymous(address: SocketAddr) -> Self::Peer {
+        Hop::Peer(S::anonymous(address))
+    }
+
+    fn step(&mut self, now: Instant) -> Option<Step> {
+        self.0.step(now)
+    }
+
+    fn step_timeout(&self) -> Option<Instant> {
+        self.0.step_timeout()
+    }
+
+    fn sent(&mut self, now: Instant, attempt: usize, exchange: Option<ExchangeId>) {
+        self.0.sent(now, attempt, exchange);
+    }
+
+    fn attempt_of(&self, exchange: ExchangeId) -> Option<usize> {
+        self.0.attempt_of(exchange)
+    }
+
+    fn answered(&mut self, now: Instant, attempt: usize, message: Message<'_>) {
+        self.0.answered(now, attempt, message);
+    }
+
+    fn unanswered(&mut self, now: Instant, attempt: usize, failure: Failure) {
+        self.0.unanswered(now, attempt, failure);
+    }
+
+    fn clear_failures(&mut self) {
+        self.0.clear_failures();
     }
 }

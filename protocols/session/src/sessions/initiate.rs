@@ -80,11 +80,18 @@ enum Carriage {
     SentAlone,
 }
 
-/// What the wrapper is to do for a handshake.
+/// What [`SecureEndpoint`](crate::SecureEndpoint) is to do for a handshake.
 #[derive(Debug)]
-pub(crate) enum Step {
+pub enum Step {
     /// To send a confirmable POST with this payload to the EDHOC resource.
-    Send { attempt: usize, to: SocketAddr, payload: Vec<u8, { MAX_MESSAGE_3 + 8 }, u8> },
+    Send {
+        /// The handshake.
+        attempt: usize,
+        /// Where to.
+        to: SocketAddr,
+        /// What.
+        payload: Vec<u8, { MAX_MESSAGE_3 + 8 }, u8>,
+    },
     /// To cancel this request.
     Cancel(ExchangeId),
 }
@@ -220,7 +227,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     }
 
     /// Ends a handshake without success. Requests that have no other session to go out in are to fail
-    /// ([`Sessions::clear_failures`]); the next handshake may begin after a while.
+    /// (until [`Sessions::clear_failing`]); the next handshake may begin after a while.
     pub(super) fn fail(&mut self, now: Instant, at: usize, error: HandshakeError) {
         let Some(attempt) = self.end_attempt(at) else { return };
         count(&mut self.stats.failed);
@@ -276,7 +283,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     }
 
     /// Says that the requests that waited for handshakes which failed have been told.
-    pub(crate) fn clear_failures(&mut self) {
+    pub(crate) fn clear_failing(&mut self) {
         if !core::mem::take(&mut self.has_failing) {
             return;
         }
@@ -288,7 +295,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     }
 
     /// What is to be done now for handshakes. The work is at most one Diffie-Hellman operation.
-    pub(crate) fn step(&mut self, now: Instant) -> Option<Step> {
+    pub(crate) fn next_step(&mut self, now: Instant) -> Option<Step> {
         (0..H).find_map(|at| self.step_of(now, at))
     }
 
@@ -362,7 +369,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     }
 
     /// When there is a step to do next.
-    pub(crate) fn step_timeout(&self) -> Option<Instant> {
+    pub(crate) fn next_step_at(&self) -> Option<Instant> {
         let due = |attempt: &Attempt| match &attempt.stage {
             Stage::Start { at } => Some(*at),
             Stage::AwaitMessage2(_) => None,
@@ -381,7 +388,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
 
     /// Says which request carries the message of the last [`Step::Send`]; `None` if it could not be
     /// sent.
-    pub(crate) fn sent(&mut self, now: Instant, at: usize, exchange: Option<ExchangeId>) {
+    pub(crate) fn step_sent(&mut self, now: Instant, at: usize, exchange: Option<ExchangeId>) {
         let Some(attempt) = self.attempts.get_mut(at).and_then(Option::as_mut) else { return };
         attempt.exchange = exchange;
         if exchange.is_some() {
@@ -398,7 +405,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     }
 
     /// The handshake that a request of the wrapper's belongs to.
-    pub(crate) fn attempt_of(&self, exchange: ExchangeId) -> Option<usize> {
+    pub(crate) fn attempt_with(&self, exchange: ExchangeId) -> Option<usize> {
         self.attempts.iter().position(|attempt| {
             attempt.as_ref().is_some_and(|attempt| attempt.exchange == Some(exchange))
         })
@@ -406,7 +413,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
 
     /// A response to a request of the wrapper's has come. The work is at most three Diffie-Hellman
     /// operations.
-    pub(crate) fn answered(&mut self, now: Instant, at: usize, message: Message<'_>) {
+    pub(crate) fn step_answered(&mut self, now: Instant, at: usize, message: Message<'_>) {
         let Some(attempt) = self.attempts.get_mut(at).and_then(Option::as_mut) else { return };
         attempt.exchange = None;
         let is_success = message.code() == Code::CHANGED;
@@ -442,7 +449,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     }
 
     /// A request of the wrapper's was not answered.
-    pub(crate) fn unanswered(&mut self, now: Instant, at: usize, failure: Failure) {
+    pub(crate) fn step_unanswered(&mut self, now: Instant, at: usize, failure: Failure) {
         let Some(attempt) = self.attempts.get_mut(at).and_then(Option::as_mut) else { return };
         attempt.exchange = None;
         if attempt.is_over() {

@@ -6,7 +6,7 @@ mod respond;
 mod server;
 mod slot;
 
-pub(crate) use initiate::Step;
+pub use initiate::Step;
 
 use crate::config::Config;
 use crate::edhoc::{ConnectionId, CredentialId, Identity, Refusal};

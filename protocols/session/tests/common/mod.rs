@@ -29,7 +29,7 @@ pub(crate) const N: usize = 4;
 pub(crate) const H: usize = 4;
 
 pub(crate) type Core<const N: usize, const H: usize> =
-    SecureEndpoint<SharedRoster, TestRng, N, H, MTU, 12, 12, 4, 256, 16_384>;
+    SecureEndpoint<Sessions<SharedRoster, TestRng, N, H>, MTU, 12, 12, 4, 256, 16_384>;
 
 /// Random numbers for keys, from a seed.
 #[derive(Clone, Debug)]

@@ -23,7 +23,7 @@ const MTU: usize = 1152;
 type Peers<const N: usize> = Sessions<&'static [Entry], Weak, N, 1>;
 
 /// An endpoint of the size of [`capmesh_coap::endpoint::BoardEndpoint`].
-type Board = SecureEndpoint<&'static [Entry], Weak, 4, 1, MTU, 4, 4, 4, 16, 4608>;
+type Board = SecureEndpoint<Peers<4>, MTU, 4, 4, 4, 16, 4608>;
 
 static ROSTER: Place<[Entry; 2]> = Place::new();
 static CLIENT: Place<Board> = Place::new();
