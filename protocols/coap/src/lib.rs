@@ -11,7 +11,9 @@
 //! | [`security`] | what stands between the two layers of an endpoint | RFC 8613 section 2 |
 //! | [`block`] | transfers in blocks | RFC 7959 |
 //! | [`echo`] | proof of freshness and of an address | RFC 9175 |
-//! | [`server`], [`link_format`] | resources, routes, discovery | RFC 7252 section 7, RFC 6690 |
+//! | [`server`], [`link_format`] | resources, routes, observers, discovery | RFC 7252, RFC 7641, RFC 6690 |
+//! | [`relay`] | a forward proxy that passes OSCORE untouched | RFC 7252 section 5.7, RFC 8768 |
+//! | `adapter` (feature `coap-handler`) | handlers of the `coap-handler` traits as resources | |
 //!
 //! Words: a *datagram* is bytes on a link, a *message* is a CoAP message, a *peer* is whoever the
 //! security layer says is at the other end, an *exchange* is a request of this side's and all that

@@ -12,11 +12,10 @@ mod plug;
 
 use capmesh_coap::Code;
 use capmesh_coap::block::{BlockSize, BlockValue, Download, Transfer, Upload};
-use capmesh_coap::endpoint::Config;
 use capmesh_coap::option::OptionNumber;
 use capmesh_coap::server::ServerConfig;
 use plug::site::text;
-use plug::world::{Seen, Side, World};
+use plug::world::{Seen, Side, World, unlimited};
 
 const BLOCK1: OptionNumber = OptionNumber::BLOCK1;
 const BLOCK2: OptionNumber = OptionNumber::BLOCK2;
@@ -27,7 +26,7 @@ fn size(bytes: usize) -> BlockSize {
 
 fn world(server: usize) -> World {
     let server = ServerConfig { block: size(server), ..ServerConfig::default() };
-    World::with(Config::default(), server)
+    World::with(unlimited(), server)
 }
 
 fn block(seen: &Seen, number: OptionNumber) -> Option<BlockValue> {

@@ -7,13 +7,12 @@ mod plug;
 
 use capmesh_coap::Code;
 use capmesh_coap::block::{BlockSize, BlockValue, Download, Transfer, Upload};
-use capmesh_coap::endpoint::Config;
 use capmesh_coap::link_format::Links;
 use capmesh_coap::message::MessageWriter;
 use capmesh_coap::option::OptionNumber;
 use capmesh_coap::server::ServerConfig;
 use plug::site::targets;
-use plug::world::{Seen, World};
+use plug::world::{Seen, World, unlimited};
 
 /// Asks `.well-known/core` with this query; checks code and Content-Format.
 fn discover(world: &mut World, query: &str) -> Seen {
@@ -41,7 +40,7 @@ fn at(path: &str) -> impl Fn(&mut MessageWriter<'_>) {
 #[test]
 fn td_coap_link_01_discovery() {
     let block = BlockSize::at_most(128).unwrap();
-    let mut world = World::with(Config::default(), ServerConfig { block, ..Default::default() });
+    let mut world = World::with(unlimited(), ServerConfig { block, ..Default::default() });
     let first = discover(&mut world, "");
     let block = BlockValue::find(&first.message(), OptionNumber::BLOCK2).unwrap();
     assert!(block.is_some_and(BlockValue::more), "there are many resources");

@@ -297,6 +297,8 @@ impl<P: Copy + Eq, const SLOTS: usize, const BYTES: usize> Assembler<P, SLOTS, B
     ) -> (&[u8], Option<(usize, &mut [u8])>) {
         let len = slot.map_or(0, |slot| self.body(slot).len());
         let room = self.tracker.free_slot(now).ok();
+        // What may have been kept there is about to be written over.
+        self.tracker.forget(room);
         match (slot, room) {
             (Some(slot), Some(room)) => match self.bytes.get_disjoint_mut([slot, room]) {
                 Ok([body, bytes]) => (body.get(..len).unwrap_or_default(), Some((room, bytes))),

@@ -5,7 +5,7 @@ use super::render::{self, Canvas, Rendered};
 use super::request::{Part, Request};
 use super::resource::{self, Resource, Route};
 use super::{Incoming, Outbox, Refusal, Reply, Server, discovery, options};
-use crate::block::{BlockSize, BlockValue, BodyKey, Served};
+use crate::block::{Accepted, BlockSize, BlockValue, BodyKey, Served};
 use crate::endpoint::{ObservationId, Reliability, RespondError, Via};
 use crate::message::{Code, Kind, MessageWriter};
 use crate::option::OptionNumber;
@@ -86,8 +86,12 @@ impl<P: Copy + Eq, const OBSERVERS: usize, const BODIES: usize, const BODY: usiz
             && !render::is_safe(message.code())
             && !resource.renders_blocks()
         {
-            self.serve(now, out, incoming, asked)?;
-            return Ok(Verdict::Kept);
+            match self.serve(now, out, incoming, asked) {
+                Ok(()) => return Ok(Verdict::Kept),
+                // A FETCH that comes with its body can be answered anew.
+                Err(_) if message.code() == Code::FETCH && !message.payload().is_empty() => {}
+                Err(refusal) => return Err(refusal),
+            }
         }
         let request = Request {
             now,
@@ -103,7 +107,8 @@ impl<P: Copy + Eq, const OBSERVERS: usize, const BODIES: usize, const BODY: usiz
         self.ask(resource, request, block1, block2, buf)
     }
 
-    /// Checks preconditions, collects the body, and has the resource answer.
+    /// Collects the body; has the resource answer once it is whole, or part by part if that is what
+    /// the resource wants.
     fn ask<'b>(
         &mut self,
         resource: &mut dyn Resource<P>,
@@ -112,60 +117,81 @@ impl<P: Copy + Eq, const OBSERVERS: usize, const BODIES: usize, const BODY: usiz
         block2: Option<BlockValue>,
         buf: &'b mut [u8],
     ) -> Result<Verdict<'b>, Refusal> {
-        let (now, message) = (request.now, request.message);
-        if options::is_conditional(message)
-            && block1.is_none_or(|block| block.num() == 0)
-            && !resource.renders_blocks()
-        {
+        let message = request.message;
+        let conditional = options::is_conditional(message) && !resource.renders_blocks();
+        let begins = block1.is_none_or(|block| block.num() == 0);
+        // At once, so that a body that is not wanted does not travel.
+        if conditional && begins {
             options::check_conditions(message, render::present(resource, &request, buf))?;
         }
         let streams = resource.streams(request.method);
-        let accepted = match (block1, streams) {
-            (None, _) => None,
-            (Some(block), None) => Some(self.bodies.store(now, request.peer, &message, block)?),
-            (Some(block), Some(limit)) => {
+        let Some(block) = block1 else { return self.run(resource, request, None, block2, buf) };
+        let accepted = match streams {
+            None => self.bodies.store(request.now, request.peer, &message, block)?,
+            Some(limit) => {
                 let tracker = self.bodies.tracker();
-                Some(tracker.accept(now, request.peer, &message, block, limit)?)
+                tracker.accept(request.now, request.peer, &message, block, limit)?
             }
         };
-        if let Some(part) = accepted
-            && part.more
-            && (streams.is_none() || part.repeated)
-        {
-            return Ok(Verdict::Continue(part.answer));
+        if accepted.more && (streams.is_none() || accepted.repeated) {
+            return Ok(Verdict::Continue(accepted.answer));
         }
-        if let (Some(part), Some(_)) = (accepted, streams) {
+        request.part.answer = Some(accepted.answer);
+        let verdict = if streams.is_some() {
             let total = message.option_uint(OptionNumber::SIZE1);
-            let answer = Some(part.answer);
-            request.part = Part { offset: part.offset, more: part.more, total, answer };
+            let Accepted { offset, more, answer, .. } = accepted;
+            request.part = Part { offset, more, total, answer: Some(answer) };
+            self.run(resource, request, None, block2, buf)
+        } else if conditional && !begins {
+            // Again, because it may have changed since.
+            let present = render::present(resource, &request, buf);
+            options::check_conditions(message, present)
+                .and_then(|()| self.run(resource, request, Some(accepted.slot), block2, buf))
+        } else {
+            self.run(resource, request, Some(accepted.slot), block2, buf)
+        };
+        match verdict {
+            Ok(Verdict::Later) if accepted.more => {}
+            Ok(Verdict::Reply(rendered, ..)) if accepted.more && rendered.code.is_success() => {
+                return Ok(Verdict::Continue(accepted.answer));
+            }
+            _ => self.bodies.tracker().release(accepted.slot),
         }
+        verdict
+    }
+
+    /// Has the resource answer, with the body that was assembled in a slot, if it was.
+    fn run<'b>(
+        &mut self,
+        resource: &mut dyn Resource<P>,
+        request: Request<'_, P>,
+        assembled: Option<usize>,
+        asked: Option<BlockValue>,
+        buf: &'b mut [u8],
+    ) -> Result<Verdict<'b>, Refusal> {
+        let (now, peer, message) = (request.now, request.peer, request.message);
+        let answer = request.part.answer;
         let size = self.block_size(buf);
-        let assembled = accepted.filter(|_| streams.is_none()).map(|part| part.slot);
-        let (body, room) = self.bodies.body_and_room(now, assembled);
+        // With a shorter life, for a body in a slot.
         let mut request = request;
-        if assembled.is_some() {
-            request.body = body;
+        let (mut slot, mut room) = (None, None);
+        if render::is_safe(request.method) {
+            request.body = assembled.map_or(request.body, |slot| self.bodies.body(slot));
+        } else {
+            let (body, free) = self.bodies.body_and_room(now, assembled);
+            (slot, room) = free.unzip();
+            if assembled.is_some() {
+                request.body = body;
+            }
         }
-        let (slot, room) = room.filter(|_| !render::is_safe(request.method)).unzip();
-        let canvas = Canvas { buf, size, room, asked: block2 };
-        let rendered = render::render(resource, &request, canvas);
-        let (peer, observable) = (request.peer, resource.attributes().observable);
-        if let Some(part) = accepted
-            && !(part.more && rendered.as_ref().is_ok_and(goes_on))
-        {
-            self.bodies.tracker().release(part.slot);
-        }
-        let Some(rendered) = rendered? else { return Ok(Verdict::Later) };
-        if let Some(part) = accepted.filter(|part| part.more && rendered.code.is_success()) {
-            return Ok(Verdict::Continue(part.answer));
-        }
+        let rendered = render::render(resource, &request, Canvas { buf, size, room, asked })?;
+        let Some(rendered) = rendered else { return Ok(Verdict::Later) };
         if let (Some(slot), Some(etag)) = (slot.filter(|_| rendered.more()), rendered.etag) {
-            let (code, content_format, len) =
-                (rendered.code, rendered.content_format, rendered.total);
+            let Rendered { code, content_format, total: len, .. } = rendered;
             let served = Served { code, content_format, etag, len };
             self.bodies.keep(now, slot, peer, BodyKey::of(&message), served);
         }
-        Ok(Verdict::Reply(rendered, accepted.map(|part| part.answer), observable))
+        Ok(Verdict::Reply(rendered, answer, resource.attributes().observable))
     }
 
     /// Answers with a later block of a response that was kept.
@@ -345,11 +371,6 @@ impl<P: Copy + Eq, const OBSERVERS: usize, const BODIES: usize, const BODY: usiz
         }
         false
     }
-}
-
-/// Whether a resource that takes a body in parts wants the next one.
-fn goes_on(reply: &Option<Rendered<'_>>) -> bool {
-    reply.as_ref().is_none_or(|reply| reply.code.is_success())
 }
 
 /// Sends a refusal, or nothing to whoever must not be bothered with one: everybody (RFC 7252 section

@@ -55,7 +55,9 @@ use crate::endpoint::{Event, ObservationId, Responder, Via};
 use crate::message::Message;
 use crate::option::OptionNumber;
 use capmesh_wire::Instant;
+use core::net::SocketAddr;
 use core::time::Duration;
+use heapless::Vec;
 use observers::Observers;
 
 /// How a server treats its clients.
@@ -72,12 +74,13 @@ pub struct ServerConfig {
 
 impl Default for ServerConfig {
     /// Blocks of 512 bytes, which fit the MTU of 1,280 that IPv6 guarantees with room for OSCORE and
-    /// a relay; 30 s of patience, several retransmissions; Echo values valid for 10 minutes.
+    /// a relay; 60 s of patience, more than the 45 s over which a block may be retransmitted; Echo
+    /// values valid for 10 minutes.
     fn default() -> Self {
         const { assert!(BlockSize::at_most(512).is_some()) };
         Self {
             block: BlockSize::at_most(512).unwrap_or(BlockSize::MAX),
-            patience: Duration::from_secs(30),
+            patience: Duration::from_secs(60),
             echo_age: Duration::from_secs(600),
         }
     }
@@ -94,6 +97,7 @@ impl Default for ServerConfig {
 pub struct Server<P, const OBSERVERS: usize, const BODIES: usize, const BODY: usize> {
     config: ServerConfig,
     echo: EchoKey,
+    verified: Vec<(SocketAddr, Instant), VERIFIED>,
     observers: Observers<P, OBSERVERS>,
     bodies: Assembler<P, BODIES, BODY>,
 }
@@ -119,7 +123,7 @@ impl<P: Copy + Eq, const OBSERVERS: usize, const BODIES: usize, const BODY: usiz
     #[must_use]
     pub const fn new(config: ServerConfig, key: EchoKey) -> Self {
         let bodies = Assembler::new(config.patience, config.block);
-        Self { config, echo: key, observers: Observers::new(), bodies }
+        Self { config, echo: key, verified: Vec::new(), observers: Observers::new(), bodies }
     }
 
     /// Deals with an event if it is a request, and returns it if it is not.
@@ -180,13 +184,26 @@ impl<P: Copy + Eq, const OBSERVERS: usize, const BODIES: usize, const BODY: usiz
         self.observers.len()
     }
 
-    /// Takes an Echo value that comes with the request as the proof of its sender's address.
-    fn check_echo(&self, now: Instant, out: &mut dyn Outbox<P>, incoming: &Incoming<'_, P>) {
+    /// Takes an Echo value that comes with the request as the proof of its sender's address, and of
+    /// those that come from there for a while.
+    fn check_echo(&mut self, now: Instant, out: &mut dyn Outbox<P>, incoming: &Incoming<'_, P>) {
+        let Some(address) = out.address(incoming.peer) else { return };
+        let age = self.config.echo_age;
+        self.verified.retain(|(_, since)| now.saturating_since(*since) <= age);
         let value = incoming.message.option(OptionNumber::ECHO);
-        if let (Some(value), Some(address)) = (value, out.address(incoming.peer))
-            && self.echo.verify(now, address, value, self.config.echo_age).is_ok()
-        {
+        if value.is_some_and(|value| self.echo.verify(now, address, value, age).is_ok()) {
+            self.verified.retain(|(known, _)| *known != address);
+            if self.verified.is_full() {
+                self.verified.remove(0);
+            }
+            let _ = self.verified.push((address, now));
+        }
+        if self.verified.iter().any(|(known, _)| *known == address) {
             out.mark_verified(incoming.responder);
         }
     }
 }
+
+/// How many addresses a server remembers that have proved to be their sender's. One that is forgotten
+/// has to prove it again.
+const VERIFIED: usize = 8;

@@ -46,28 +46,32 @@ impl<P> Observer<P> {
 
 /// At most `N` observers.
 #[derive(Debug)]
-pub(super) struct Observers<P, const N: usize>(Vec<Observer<P>, N>);
+pub(super) struct Observers<P, const N: usize> {
+    all: Vec<Observer<P>, N>,
+    /// Where to look for the next one that is marked, so that each has its turn.
+    next: usize,
+}
 
 impl<P: Clone, const N: usize> Observers<P, N> {
     pub(super) const fn new() -> Self {
-        Self(Vec::new())
+        Self { all: Vec::new(), next: 0 }
     }
 
     /// Adds an observer or renews it. Returns whether there was room.
     pub(super) fn insert(&mut self, observer: Observer<P>) -> bool {
         self.remove(observer.id);
-        self.0.push(observer).is_ok()
+        self.all.push(observer).is_ok()
     }
 
     pub(super) fn remove(&mut self, id: ObservationId) {
-        if let Some(at) = self.0.iter().position(|observer| observer.id == id) {
-            self.0.swap_remove(at);
+        if let Some(at) = self.all.iter().position(|observer| observer.id == id) {
+            self.all.swap_remove(at);
         }
     }
 
     /// Marks those whose path, given in segments, is meant.
     pub(super) fn mark(&mut self, is_meant: &dyn Fn(&mut dyn Iterator<Item = &[u8]>) -> bool) {
-        for Observer { request, changed, .. } in &mut self.0 {
+        for Observer { request, changed, .. } in &mut self.all {
             if let Ok(request) = Message::parse(request) {
                 *changed |= is_meant(&mut request.option_values(OptionNumber::URI_PATH));
             }
@@ -76,12 +80,16 @@ impl<P: Clone, const N: usize> Observers<P, N> {
 
     /// Takes the mark from one that is marked.
     pub(super) fn next_changed(&mut self) -> Option<Observer<P>> {
-        let observer = self.0.iter_mut().find(|observer| observer.changed)?;
-        observer.changed = false;
-        Some(observer.clone())
+        let from = self.next.min(self.all.len());
+        let (before, after) = self.all.split_at_mut_checked(from)?;
+        let mut turn = after.iter_mut().chain(before);
+        let at = turn.position(|observer| core::mem::take(&mut observer.changed))?;
+        let at = (from + at) % self.all.len();
+        self.next = at + 1;
+        self.all.get(at).cloned()
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.all.len()
     }
 }

@@ -35,8 +35,8 @@ pub struct Part {
     pub more: bool,
     /// The size of the body, as the client said it in its first part (Size1).
     pub total: Option<u32>,
-    /// The Block1 option that a response has to carry that comes [later](super::Done::Later): with
-    /// 2.31 (Continue) if more is to come.
+    /// The Block1 option that a response has to carry that comes [later](super::Done::Later), if any:
+    /// with 2.31 (Continue) if more is to come.
     pub answer: Option<BlockValue>,
 }
 

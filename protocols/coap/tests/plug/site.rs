@@ -147,7 +147,7 @@ impl<P: Copy> Resource<P> for Create {
     }
 }
 
-/// `/large-post`: answers with what it got, in reverse.
+/// `/large-post`: answers with what it got, in reverse, and as often as the query says.
 #[derive(Debug, Default)]
 pub struct Reverse {
     pub calls: usize,
@@ -157,8 +157,11 @@ impl<P: Copy> Resource<P> for Reverse {
     fn post(&mut self, request: &Request<'_, P>, reply: &mut Reply<'_>) -> Handled {
         self.calls += 1;
         reply.content_format(TEXT);
-        for byte in request.body().iter().rev() {
-            reply.write(&[*byte]);
+        let times = request.query("times").map_or(1, |times| times.parse().unwrap());
+        for _ in 0..times {
+            for byte in request.body().iter().rev() {
+                reply.write(&[*byte]);
+            }
         }
         Ok(Done::Changed)
     }
