@@ -12,7 +12,7 @@
 
 use crate::blob::BlobRef;
 use crate::cbor::List;
-use crate::cbor::macros::{codes, record, tuple, union};
+use crate::cbor::macros::{record, tuple, union};
 use crate::digest::Digest;
 use crate::id::{Epoch, InstanceId, NodeId};
 use crate::limits;
@@ -183,19 +183,5 @@ record! {
         1 => result: Bytes<'a, { limits::PAYLOAD }>,
         /// The fuel that it took.
         2 => fuel: u64,
-    }
-}
-
-codes! {
-    /// How serious a line of the log is.
-    pub enum Level {
-        /// Something failed.
-        Error = 0, "error";
-        /// Something may go wrong.
-        Warning = 1, "warning";
-        /// Something happened.
-        Info = 2, "info";
-        /// For whoever looks for a fault.
-        Debug = 3, "debug";
     }
 }

@@ -14,6 +14,7 @@ pub mod format;
 pub mod id;
 pub mod inventory;
 pub mod limits;
+pub mod log;
 pub mod manifest;
 pub mod message;
 pub mod paths;

@@ -121,3 +121,6 @@ pub const TIMERS: usize = 32;
 
 /// Sections of a snapshot.
 pub const SECTIONS: usize = 8;
+
+/// Bytes of a line of the log.
+pub const LOG_LINE: usize = 128;

@@ -22,5 +22,7 @@ pub const STATUS: &str = "s";
 pub const LOG: &str = "l";
 /// The time: FETCH with a time request.
 pub const TIME: &str = "u";
+/// A peer's own credential: GET, also unprotected, for whoever adopts it by its claim.
+pub const CREDENTIAL: &str = "k";
 /// Announcements: POST to the multicast address, non-confirmable, unprotected.
 pub const ANNOUNCE: &str = "a";
