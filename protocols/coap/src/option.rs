@@ -96,3 +96,48 @@ pub fn encode_uint(value: u32, buf: &mut [u8; 4]) -> &[u8] {
     let zeroes = (value.leading_zeros() / 8) as usize;
     buf.get(zeroes..).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn properties_are_those_of_the_registry() {
+        // Number, critical, unsafe to forward, no cache key: RFC 7252 table 4, RFC 7641, RFC 7959,
+        // RFC 7967, RFC 8613, RFC 8768, RFC 9175, RFC 9668.
+        let registry = [
+            (OptionNumber::IF_MATCH, true, false, false),
+            (OptionNumber::URI_HOST, true, true, false),
+            (OptionNumber::ETAG, false, false, false),
+            (OptionNumber::IF_NONE_MATCH, true, false, false),
+            (OptionNumber::OBSERVE, false, true, false),
+            (OptionNumber::URI_PORT, true, true, false),
+            (OptionNumber::LOCATION_PATH, false, false, false),
+            (OptionNumber::OSCORE, true, false, false),
+            (OptionNumber::URI_PATH, true, true, false),
+            (OptionNumber::CONTENT_FORMAT, false, false, false),
+            (OptionNumber::MAX_AGE, false, true, false),
+            (OptionNumber::URI_QUERY, true, true, false),
+            (OptionNumber::HOP_LIMIT, false, false, false),
+            (OptionNumber::ACCEPT, true, false, false),
+            (OptionNumber::LOCATION_QUERY, false, false, false),
+            (OptionNumber::EDHOC, true, false, false),
+            (OptionNumber::BLOCK2, true, true, false),
+            (OptionNumber::BLOCK1, true, true, false),
+            (OptionNumber::SIZE2, false, false, true),
+            (OptionNumber::PROXY_URI, true, true, false),
+            (OptionNumber::PROXY_SCHEME, true, true, false),
+            (OptionNumber::SIZE1, false, false, true),
+            (OptionNumber::ECHO, false, false, true),
+            (OptionNumber::NO_RESPONSE, false, true, false),
+            (OptionNumber::REQUEST_TAG, false, false, false),
+        ];
+        for (number, critical, unsafe_to_forward, no_cache_key) in registry {
+            assert_eq!(number.is_critical(), critical, "{number:?}");
+            assert_eq!(number.is_unsafe_to_forward(), unsafe_to_forward, "{number:?}");
+            assert_eq!(number.is_no_cache_key(), no_cache_key, "{number:?}");
+            assert!(number.name().is_some());
+        }
+        assert_eq!(OptionNumber(4711).name(), None);
+    }
+}

@@ -2,6 +2,8 @@
 //! received bytes, [`MessageWriter`] writes a message that can only be well formed.
 
 mod code;
+#[cfg(test)]
+mod tests;
 mod view;
 mod writer;
 

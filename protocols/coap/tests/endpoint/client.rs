@@ -74,6 +74,19 @@ fn a_response_counts_as_acknowledgement() {
 }
 
 #[test]
+fn a_response_after_the_end_does_not_end_it_again() {
+    let mut side = Side::plain();
+    let exchange = side.get(peer(), "temperature");
+    let request = side.sent_one();
+    // Both arrive before the application polls.
+    side.receive(&empty(Kind::Reset, view(&request).id()));
+    assert!(side.receive(&response_to(&request, Kind::NonConfirmable, 0x1234)).is_none());
+    assert_eq!(side.sent_one(), [0x70, 0, 0x12, 0x34]);
+    let reason = Failure::Reset;
+    assert_eq!(side.outcomes(), [Outcome::Failed { exchange, reason }]);
+}
+
+#[test]
 fn a_response_after_cancelling_is_reset() {
     let mut side = Side::plain();
     let exchange = side.get(peer(), "temperature");

@@ -356,6 +356,52 @@ fn a_challenge_is_sealed_with_a_nonce_of_its_own() {
 }
 
 #[test]
+fn notifications_are_sealed_for_the_newest_registration() {
+    let ask = |id, key| {
+        message(Kind::Confirmable, Code::POST, id, token(&[1]), |writer| {
+            writer.payload(&[key, Code::GET.0, 0x60]).map(drop)
+        })
+    };
+    let mut side = side(None);
+    let mut observation = None;
+    for (id, key) in [(1, 5), (2, 6)] {
+        let got = side.receive(&ask(id, key)).unwrap();
+        let accepted = side.core.accept_observation(side.now, got.responder()).unwrap();
+        assert_eq!(*observation.get_or_insert(accepted), accepted);
+        side.respond(got.responder(), b"x");
+        assert_eq!(sealed_by(&side.sent_one()), (key, Code::CONTENT.0));
+        for how in [Reliability::NonConfirmable, Reliability::Confirmable] {
+            side.core.notify(side.now, accepted, how, Code::CONTENT, |_| Ok(())).unwrap();
+            let sent = side.sent_one();
+            assert_eq!(sealed_by(&sent), (key, Code::CONTENT.0));
+            side.receive(&empty(Kind::Acknowledgement, view(&sent).id()));
+        }
+    }
+    let roles = &side.core.security().roles;
+    assert_eq!(roles[..3], [Answer::First, Answer::Notification, Answer::Notification]);
+}
+
+#[test]
+fn a_notification_that_cannot_be_sealed_ends_the_observation() {
+    let mut side = side(None);
+    let ask = message(Kind::Confirmable, Code::POST, 1, token(&[1]), |writer| {
+        writer.payload(&[5, Code::GET.0, 0x60]).map(drop)
+    });
+    let got = side.receive(&ask).unwrap();
+    let observation = side.core.accept_observation(side.now, got.responder()).unwrap();
+    side.respond(got.responder(), b"x");
+    side.sent_one();
+    side.core.security_mut().broken = true;
+    let mut notify = || {
+        let how = Reliability::Confirmable;
+        side.core.notify(side.now, observation, how, Code::CONTENT, |_| Ok(()))
+    };
+    assert_eq!(notify(), Err(RespondError::Security(SealError::NoKeys)));
+    assert_eq!(notify(), Err(RespondError::Gone));
+    assert!(side.is_idle());
+}
+
+#[test]
 fn a_request_goes_where_its_peer_is_when_it_is_sealed() {
     let mut side = side(None);
     side.get(Name(1), "a");
