@@ -1,7 +1,8 @@
 //! A security context, and what both roles do with it (RFC 8613 sections 3 and 8).
 
+use crate::aead::{KEY_LEN, NONCE_LEN};
 use crate::binding::Binding;
-use crate::crypto::{self, KEY_LEN, NONCE_LEN, Purpose};
+use crate::crypto::{self, Purpose};
 use crate::error::{DeriveError, ProtectError, UnprotectError};
 use crate::header::{CoseHeader, EchoValue, MAX_HEADER_LEN, MAX_PARTIAL_IV, encode_piv};
 use crate::id::{IdContext, KeyId};

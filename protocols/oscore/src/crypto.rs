@@ -1,25 +1,15 @@
-//! Key derivation, nonce, AAD and AEAD (RFC 8613 sections 3.2.1, 5.2 and 5.4).
+//! Key derivation, nonce and AAD (RFC 8613 sections 3.2.1, 5.2 and 5.4).
 
+use crate::aead::NONCE_LEN;
 use crate::header::encode_piv;
 use crate::id::{IdContext, KeyId};
-use aes::Aes128;
-use ccm::Ccm;
-use ccm::aead::{AeadInPlace, KeyInit};
-use ccm::consts::{U8, U13};
 use hkdf::Hkdf;
 use sha2::Sha256;
-
-pub(crate) const KEY_LEN: usize = 16;
-pub(crate) const NONCE_LEN: usize = 13;
-pub(crate) const TAG_LEN: usize = 8;
 
 /// AES-CCM-16-64-128 in the COSE registry.
 const ALGORITHM: u8 = 10;
 const CBOR_BYTES: u8 = 0x40;
 const CBOR_NULL: u8 = 0xf6;
-
-/// The same type as lakers has, so that firmware holds it once.
-type Aead = Ccm<Aes128, U8, U13>;
 
 /// What a derived value is for.
 #[derive(Clone, Copy)]
@@ -96,35 +86,6 @@ pub(crate) fn aad(request_kid: &KeyId, request_piv: u64) -> Aad {
     aad.push_bstr(piv.as_bytes());
     aad.push_bstr(&[]);
     aad
-}
-
-/// Encrypts all but the last bytes of `buf` in place; these are room for the tag.
-/// `None` if `buf` is not longer than a tag, or longer than 64 KB.
-#[inline(never)]
-pub(crate) fn seal(
-    key: &[u8; KEY_LEN],
-    nonce: &[u8; NONCE_LEN],
-    aad: &Aad,
-    buf: &mut [u8],
-) -> Option<()> {
-    let (plaintext, room) = buf.split_last_chunk_mut::<TAG_LEN>()?;
-    let aead = Aead::new(key.into());
-    let tag = aead.encrypt_in_place_detached(nonce.into(), aad.as_bytes(), plaintext).ok()?;
-    *room = tag.into();
-    Some(())
-}
-
-/// Decrypts in place. `None` if the tag is wrong; the buffer is zeroed then.
-#[inline(never)]
-pub(crate) fn open(
-    key: &[u8; KEY_LEN],
-    nonce: &[u8; NONCE_LEN],
-    aad: &Aad,
-    buf: &mut [u8],
-    tag: &[u8; TAG_LEN],
-) -> Option<()> {
-    let aead = Aead::new(key.into());
-    aead.decrypt_in_place_detached(nonce.into(), aad.as_bytes(), buf, tag.into()).ok()
 }
 
 /// A short CBOR value under construction. Its capacity is that of the longest value, so nothing is

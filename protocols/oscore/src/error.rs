@@ -42,7 +42,8 @@ pub enum ProtectError {
     Nested,
     /// A response where a request is wanted, or the other way round.
     WrongCode,
-    /// The Proxy-Uri option is not one to be split into its parts (RFC 7252 section 6.4).
+    /// The Proxy-Uri option is not one to be split into its parts (RFC 7252 section 6.4), or the
+    /// feature `proxy-uri` is off.
     ProxyUri,
 }
 

@@ -35,6 +35,10 @@
 //! Sequence numbers end at 2^40 - 1. [`KeyUse`] bounds how many messages a key may seal and how
 //! many forgeries it may see, far below that; [`Context::is_worn`] says when to run EDHOC again.
 //!
+//! # Features
+//! - `proxy-uri`: a request may carry a Proxy-Uri, which is split as RFC 8613 section 4.1.3.3 says.
+//!   Without it such a request is refused; Proxy-Scheme needs no feature.
+//!
 //! # Deliberately absent
 //! - Every algorithm but AES-CCM-16-64-128 and HKDF SHA-256, the two that are mandatory: EDHOC's
 //!   cipher suite 2 negotiates no other.
@@ -48,6 +52,7 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod aead;
 mod binding;
 mod class;
 mod context;
@@ -58,6 +63,10 @@ mod id;
 mod replay;
 mod sequence;
 mod transform;
+#[cfg(feature = "proxy-uri")]
+mod uri;
+#[cfg(not(feature = "proxy-uri"))]
+#[path = "uri/absent.rs"]
 mod uri;
 
 pub use binding::Binding;

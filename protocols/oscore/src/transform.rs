@@ -1,7 +1,8 @@
 //! Between inner and outer messages: which field goes where (RFC 8613 sections 4 and 5.3).
 
+use crate::aead::{self, KEY_LEN, NONCE_LEN, TAG_LEN};
 use crate::class::{Class, class};
-use crate::crypto::{self, Aad, KEY_LEN, NONCE_LEN, TAG_LEN};
+use crate::crypto::Aad;
 use crate::error::{ProtectError, UnprotectError};
 use crate::uri::ProxyUri;
 use capmesh_coap::message::{Code, Message, Options, Overflow, option_head};
@@ -43,7 +44,8 @@ pub(crate) fn seal(
     cursor.put(&[0; TAG_LEN])?;
     let len = cursor.at;
     let sealed = out.get_mut(start..len).ok_or(Overflow)?;
-    crypto::seal(cipher.key, &cipher.nonce, &cipher.aad, sealed).ok_or(Overflow)?;
+    let (text, tag) = sealed.split_last_chunk_mut().ok_or(Overflow)?;
+    *tag = aead::seal(cipher.key, &cipher.nonce, cipher.aad.as_bytes(), text).ok_or(Overflow)?;
     Ok(len)
 }
 
@@ -133,7 +135,7 @@ pub(crate) fn decrypt(
     let start = scratch.len() - ciphertext.len();
     let plaintext = scratch.get_mut(start..).unwrap_or_default();
     plaintext.copy_from_slice(ciphertext);
-    crypto::open(cipher.key, &cipher.nonce, &cipher.aad, plaintext, tag)
+    aead::open(cipher.key, &cipher.nonce, cipher.aad.as_bytes(), plaintext, tag)
         .ok_or(UnprotectError::Decryption)?;
     Ok(start)
 }
