@@ -125,4 +125,6 @@ macro_rules! modes {
 modes! {
     plain: super::Mode::Plain;
     oscore: super::Mode::Oscore;
+    edhoc_combined: super::Mode::Combined;
+    edhoc_separate: super::Mode::Separate;
 }

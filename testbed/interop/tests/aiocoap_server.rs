@@ -4,14 +4,16 @@
 
 mod common;
 
+use capmesh_coap::Code;
 use capmesh_coap::endpoint::{Config, Reliability};
 use capmesh_coap::option::OptionNumber;
-use capmesh_coap::{Code, Security};
 use capmesh_coap_pair::client::{Client, Request};
+use capmesh_coap_pair::shell::Core;
 use capmesh_coap_pair::store::Store;
 use capmesh_coap_pair::uri::Uri;
 use capmesh_interop::pattern;
 use capmesh_interop::peers::{ANSWER, Aiocoap, own_address};
+use capmesh_session::Workflow;
 use common::{Keys, Mode};
 use std::net::SocketAddr;
 
@@ -19,7 +21,7 @@ const LARGE: usize = 102_400;
 
 /// What a test does with a client, whatever protects it.
 trait Script {
-    fn run<S: Security>(&mut self, client: Client<S>, server: S::Peer, base: &str);
+    fn run<C: Core>(&mut self, client: Client<C>, server: C::Peer, base: &str);
 }
 
 /// Runs `script` with a new client.
@@ -36,7 +38,13 @@ fn with_client(script: &mut impl Script, keys: &Keys, mode: Mode, address: Socke
                 Client::oscore(address, Config::default(), context, Some(store)).unwrap();
             script.run(client, server, &base);
         }
-        Mode::Combined | Mode::Separate => unreachable!(),
+        Mode::Combined | Mode::Separate => {
+            let workflow =
+                if mode == Mode::Combined { Workflow::Combined } else { Workflow::Separate };
+            let (client, server) =
+                Client::edhoc(address, Config::default(), keys.directory(), workflow).unwrap();
+            script.run(client, server, &base);
+        }
     }
 }
 
@@ -46,7 +54,7 @@ struct Everything {
 }
 
 impl Script for Everything {
-    fn run<S: Security>(&mut self, mut client: Client<S>, server: S::Peer, base: &str) {
+    fn run<C: Core>(&mut self, mut client: Client<C>, server: C::Peer, base: &str) {
         let request =
             |code, path: &str| Request::new(code, Uri::parse(&format!("{base}/{path}")).unwrap());
         let hello = client.request(server, &request(Code::GET, "hello")).unwrap();
@@ -103,7 +111,7 @@ struct Restart<F> {
 }
 
 impl<F: FnMut()> Script for Restart<F> {
-    fn run<S: Security>(&mut self, mut client: Client<S>, server: S::Peer, base: &str) {
+    fn run<C: Core>(&mut self, mut client: Client<C>, server: C::Peer, base: &str) {
         let hello = Request::new(Code::GET, Uri::parse(&format!("{base}/hello")).unwrap());
         assert_eq!(client.request(server, &hello).unwrap().code, Code::CONTENT);
         (self.restart)();
@@ -157,4 +165,6 @@ macro_rules! modes {
 modes! {
     plain: super::Mode::Plain;
     oscore: super::Mode::Oscore;
+    edhoc_combined: super::Mode::Combined;
+    edhoc_separate: super::Mode::Separate;
 }

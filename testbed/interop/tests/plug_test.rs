@@ -23,6 +23,7 @@ use capmesh_coap::option::OptionNumber;
 use capmesh_coap::security::Plain;
 use capmesh_coap_pair::client::{Client, Failure, Request, Response};
 use capmesh_coap_pair::contexts::{Contexts, Identity};
+use capmesh_coap_pair::shell::PairEndpoint;
 use capmesh_coap_pair::uri::Uri;
 use capmesh_interop::peers::{ANSWER, Aiocoap, Libcoap, START, own_address, scratch};
 use capmesh_interop::process::Process;
@@ -120,7 +121,7 @@ impl TheirServer {
         Some(Self { process, address })
     }
 
-    fn client(&self, parameters: &Parameters<'_>) -> (Client<Contexts>, Identity) {
+    fn client(&self, parameters: &Parameters<'_>) -> (Client<PairEndpoint<Contexts>>, Identity) {
         oscore_client(self.address, parameters)
     }
 
@@ -131,7 +132,10 @@ impl TheirServer {
     }
 }
 
-fn oscore_client(address: SocketAddr, parameters: &Parameters<'_>) -> (Client<Contexts>, Identity) {
+fn oscore_client(
+    address: SocketAddr,
+    parameters: &Parameters<'_>,
+) -> (Client<PairEndpoint<Contexts>>, Identity) {
     // Test 14 has a response that cannot be opened, so that the request is sent again and again:
     // three times are enough.
     let ack_timeout = Duration::from_millis(500);
@@ -140,7 +144,7 @@ fn oscore_client(address: SocketAddr, parameters: &Parameters<'_>) -> (Client<Co
     Client::oscore(address, config, context, None).unwrap()
 }
 
-fn plain_client(address: SocketAddr) -> Client<Plain> {
+fn plain_client(address: SocketAddr) -> Client<PairEndpoint<Plain>> {
     Client::plain(address, Config::default()).unwrap()
 }
 

@@ -1,15 +1,15 @@
 //! The client's side.
 
 use crate::client::{Client, Request, Response};
-use crate::command::Ask;
-use crate::resources::Asker;
+use crate::command::{Ask, Third};
+use crate::shell::Core;
 use crate::store::Store;
 use crate::uri::Uri;
 use capmesh_coap::Code;
 use capmesh_coap::block::BlockSize;
 use capmesh_coap::endpoint::{Config, Reliability};
 use capmesh_coap::option::OptionNumber;
-use capmesh_coap::security::Security;
+use capmesh_session::Workflow;
 use std::fs;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -24,7 +24,14 @@ pub(crate) fn run(code: Code, ask: &Ask) -> Result<ExitCode, Failed> {
     let config = Config::default();
     match (ask.keys.oscore.as_slice(), &ask.keys.edhoc) {
         ([], None) => converse(Client::plain(address, config)?, address, request, ask),
-        ([], Some(_directory)) => Err("EDHOC".into()),
+        ([], Some(directory)) => {
+            let workflow = match ask.third {
+                Third::Combined => Workflow::Combined,
+                Third::Separate => Workflow::Separate,
+            };
+            let (client, server) = Client::edhoc(address, config, directory, workflow)?;
+            converse(client, server, request, ask)
+        }
         ([directory], _) => {
             let (context, store) = Store::open(directory)?;
             let (client, server) = Client::oscore(address, config, context, Some(store))?;
@@ -69,9 +76,9 @@ fn request(code: Code, ask: &Ask, uri: Uri) -> Result<Request, Failed> {
     Ok(request)
 }
 
-fn converse<S: Security<Peer: Asker>>(
-    mut client: Client<S>,
-    server: S::Peer,
+fn converse<C: Core>(
+    mut client: Client<C>,
+    server: C::Peer,
     request: Request,
     ask: &Ask,
 ) -> Result<ExitCode, Failed> {
@@ -97,7 +104,7 @@ fn converse<S: Security<Peer: Asker>>(
 
 /// Prints the head to standard error and the body to where it is wanted. An error of the server's
 /// is an error of the program's.
-fn show<P: Asker>(response: &Response<P>, ask: &Ask) -> Result<ExitCode, Failed> {
+fn show<P>(response: &Response<P>, ask: &Ask) -> Result<ExitCode, Failed> {
     let code = response.code;
     eprint!("{code}");
     for (number, value) in &response.options {

@@ -2,24 +2,30 @@
 //! observation.
 
 use crate::contexts::{Contexts, Identity};
-use crate::shell::{Application, PairEndpoint, Shell};
+use crate::members::{Secured, introduce, secured};
+use crate::shell::{Application, Core, PairEndpoint, Shell, endpoint};
 use crate::store::Store;
 use crate::uri::Uri;
 use capmesh_coap::block::{
     BlockSize, Download, DownloadStep, RequestTag, Transfer, TransferStep, Upload,
 };
-use capmesh_coap::endpoint::{Config, Event, ExchangeId, Outcome, Reliability, RequestError};
+use capmesh_coap::endpoint::{
+    Config, Event, ExchangeId, Failure as Reason, Outcome, Reliability, RequestError,
+};
 use capmesh_coap::message::{MessageWriter, Overflow};
 use capmesh_coap::option::OptionNumber;
-use capmesh_coap::security::Plain;
-use capmesh_coap::{Code, Message, Security};
+use capmesh_coap::security::{Plain, SealError};
+use capmesh_coap::server::Build;
+use capmesh_coap::{Code, Message};
 use capmesh_oscore::Context;
+use capmesh_session::{Peer, Workflow};
 use capmesh_wire::Instant;
 use rand_core::{OsRng, RngCore};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 
 /// The longest body that the client takes, in bytes.
 pub const MAX_BODY: u32 = 16 << 20;
@@ -105,7 +111,9 @@ pub enum Failure {
     /// The endpoint did not take the request.
     Request(RequestError),
     /// The request came to an end without one.
-    Exchange(capmesh_coap::endpoint::Failure),
+    Exchange(Reason),
+    /// The handshake failed.
+    Handshake(String),
     /// The body could not be sent or fetched.
     Body(String),
     /// The time to wait is over.
@@ -119,6 +127,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Request(error) => write!(f, "the request was not sent: {error}"),
             Self::Exchange(reason) => reason.fmt(f),
+            Self::Handshake(reason) => f.write_str(reason),
             Self::Body(reason) => f.write_str(reason),
             Self::Patience => f.write_str("nothing came in time"),
             Self::Io(error) => error.fmt(f),
@@ -135,9 +144,9 @@ impl From<io::Error> for Failure {
 }
 
 /// A client on a socket of its own.
-pub struct Client<S: Security> {
-    shell: Shell<S>,
-    inbox: Inbox<S::Peer>,
+pub struct Client<C: Core> {
+    shell: Shell<C>,
+    inbox: Inbox<C::Peer>,
 }
 
 /// An observation under way.
@@ -155,21 +164,21 @@ struct Inbox<P> {
 
 enum Arrival<P> {
     Response { exchange: ExchangeId, peer: P, message: Vec<u8>, last: bool },
-    Failed { exchange: ExchangeId, reason: capmesh_coap::endpoint::Failure },
+    Failed { exchange: ExchangeId, reason: Reason },
     Finished { exchange: ExchangeId },
 }
 
-impl Client<Plain> {
+impl Client<PairEndpoint<Plain>> {
     /// A client of the server at `address`, without security.
     ///
     /// # Errors
     /// If there is no socket to be had.
     pub fn plain(address: SocketAddr, config: Config) -> io::Result<Self> {
-        Ok(Self::new(Shell::bind(any_like(address), config, Plain)?))
+        Ok(Self::new(Shell::bind(any_like(address), endpoint(config, Plain))?))
     }
 }
 
-impl Client<Contexts> {
+impl Client<PairEndpoint<Contexts>> {
     /// A client of the server at `address` that shares `context` with it, and what the server is
     /// called.
     ///
@@ -183,19 +192,39 @@ impl Client<Contexts> {
     ) -> io::Result<(Self, Identity)> {
         let mut contexts = Contexts::default();
         let server = contexts.add(context, store, Some(address));
-        Ok((Self::new(Shell::bind(any_like(address), config, contexts)?), server))
+        Ok((Self::new(Shell::bind(any_like(address), endpoint(config, contexts))?), server))
     }
 }
 
-impl<S: Security> Client<S> {
+impl Client<Secured> {
+    /// A client of the server at `address` that runs EDHOC with the keys in `directory`, and what the
+    /// server is called.
+    ///
+    /// # Errors
+    /// If the keys are not as they should be, or there is no socket to be had.
+    pub fn edhoc(
+        address: SocketAddr,
+        config: Config,
+        directory: &Path,
+        workflow: Workflow,
+    ) -> io::Result<(Self, Peer)> {
+        let (core, id) = secured(directory, "client", "server", workflow, config)?;
+        let mut shell = Shell::bind(any_like(address), core)?;
+        let now = shell.now();
+        let server = introduce(shell.core(), now, id, address)?;
+        Ok((Self::new(shell), server))
+    }
+}
+
+impl<C: Core> Client<C> {
     /// A client that talks through `shell`.
     #[must_use]
-    pub const fn new(shell: Shell<S>) -> Self {
+    pub const fn new(shell: Shell<C>) -> Self {
         Self { shell, inbox: Inbox { arrivals: VecDeque::new() } }
     }
 
-    /// The socket and the endpoint.
-    pub const fn shell(&mut self) -> &mut Shell<S> {
+    /// The socket and the core.
+    pub const fn shell(&mut self) -> &mut Shell<C> {
         &mut self.shell
     }
 
@@ -205,9 +234,9 @@ impl<S: Security> Client<S> {
     /// If there is none.
     pub fn request(
         &mut self,
-        to: S::Peer,
+        to: C::Peer,
         request: &Request,
-    ) -> Result<Response<S::Peer>, Failure> {
+    ) -> Result<Response<C::Peer>, Failure> {
         let mut tag = [0; 4];
         OsRng.fill_bytes(&mut tag);
         let upload = Upload::of(&request.body, request.block);
@@ -220,11 +249,14 @@ impl<S: Security> Client<S> {
         let mut transfer = Transfer::new(upload, Download::new(MAX_BODY, request.block));
         let mut body = Vec::new();
         loop {
-            let exchange = self.send(to, request, |writer| {
+            let exchange = self.send(to, request, &mut |writer| {
                 request.write(writer)?;
                 transfer.write(writer, &request.body)
             })?;
-            let (peer, bytes, _) = self.response(exchange, None)?;
+            let (peer, bytes, _) = match self.response(exchange, None) {
+                Err(failure) => return Err(self.explain(to, failure)),
+                Ok(response) => response,
+            };
             let message = parse(&bytes)?;
             match transfer.handle(&message) {
                 TransferStep::Next => {}
@@ -251,10 +283,10 @@ impl<S: Security> Client<S> {
     /// If there is no response. One without an Observe option means that there will be no others.
     pub fn observe(
         &mut self,
-        to: S::Peer,
+        to: C::Peer,
         request: Request,
-    ) -> Result<(Response<S::Peer>, Observation), Failure> {
-        let exchange = self.send(to, &request, |writer| {
+    ) -> Result<(Response<C::Peer>, Observation), Failure> {
+        let exchange = self.send(to, &request, &mut |writer| {
             request.write(writer)?;
             writer.option_uint(OptionNumber::OBSERVE, 0)?;
             Ok(())
@@ -270,11 +302,14 @@ impl<S: Security> Client<S> {
     /// If none comes. [`Failure::Patience`] leaves the observation as it is.
     pub fn notification(
         &mut self,
-        to: S::Peer,
+        to: C::Peer,
         observation: &mut Observation,
         deadline: Option<Instant>,
-    ) -> Result<Response<S::Peer>, Failure> {
-        let (peer, bytes, last) = self.response(observation.exchange, deadline)?;
+    ) -> Result<Response<C::Peer>, Failure> {
+        let (peer, bytes, last) = match self.response(observation.exchange, deadline) {
+            Err(failure) => return Err(self.explain(to, failure)),
+            Ok(response) => response,
+        };
         observation.over = last;
         let message = parse(&bytes)?;
         let mut download = Download::new(MAX_BODY, observation.request.block);
@@ -296,7 +331,7 @@ impl<S: Security> Client<S> {
                 DownloadStep::Failed(error) => return Err(Failure::Body(error.to_string())),
             }
             let request = &observation.request;
-            let exchange = self.send(to, request, |writer| {
+            let exchange = self.send(to, request, &mut |writer| {
                 request.write(writer)?;
                 download.write(writer)
             })?;
@@ -310,7 +345,7 @@ impl<S: Security> Client<S> {
     /// If there is none.
     pub fn deregister(&mut self, observation: &Observation) -> Result<(), Failure> {
         let now = self.shell.now();
-        if self.shell.endpoint().deregister(now, observation.exchange) {
+        if self.shell.core().deregister(now, observation.exchange) {
             loop {
                 let (_, _, last) = self.response(observation.exchange, None)?;
                 if last {
@@ -327,7 +362,7 @@ impl<S: Security> Client<S> {
     /// If none comes.
     pub fn ping(&mut self, to: SocketAddr) -> Result<(), Failure> {
         let now = self.shell.now();
-        let exchange = self.shell.endpoint().ping(now, to).map_err(Failure::Request)?;
+        let exchange = self.shell.core().ping(now, to).map_err(Failure::Request)?;
         loop {
             let found = self.inbox.take(|arrival| {
                 matches!(arrival, Arrival::Finished { exchange: e } | Arrival::Failed { exchange: e, .. } if *e == exchange)
@@ -342,15 +377,25 @@ impl<S: Security> Client<S> {
 
     fn send(
         &mut self,
-        to: S::Peer,
+        to: C::Peer,
         request: &Request,
-        build: impl FnOnce(&mut MessageWriter<'_>) -> Result<(), Overflow>,
+        build: Build<'_>,
     ) -> Result<ExchangeId, Failure> {
         let now = self.shell.now();
         self.shell
-            .endpoint()
+            .core()
             .request(now, to, request.reliability, request.code, build)
             .map_err(Failure::Request)
+    }
+
+    /// Says more of a failure if the core knows more.
+    fn explain(&mut self, to: C::Peer, failure: Failure) -> Failure {
+        match failure {
+            Failure::Exchange(Reason::Security(SealError::HandshakeFailed)) => {
+                self.shell.core().explain(to).map_or(failure, Failure::Handshake)
+            }
+            failure => failure,
+        }
     }
 
     /// Waits for the next response to one request.
@@ -358,7 +403,7 @@ impl<S: Security> Client<S> {
         &mut self,
         wanted: ExchangeId,
         deadline: Option<Instant>,
-    ) -> Result<(S::Peer, Vec<u8>, bool), Failure> {
+    ) -> Result<(C::Peer, Vec<u8>, bool), Failure> {
         loop {
             let found = self.inbox.take(|arrival| match arrival {
                 Arrival::Response { exchange, .. }
@@ -396,8 +441,8 @@ impl<P> Inbox<P> {
     }
 }
 
-impl<S: Security> Application<S> for Inbox<S::Peer> {
-    fn event(&mut self, endpoint: &mut PairEndpoint<S>, now: Instant, event: Event<'_, S::Peer>) {
+impl<C: Core> Application<C> for Inbox<C::Peer> {
+    fn event(&mut self, core: &mut C, now: Instant, event: Event<'_, C::Peer>) {
         match event {
             Event::Response { exchange, peer, message, last } => {
                 let message = message.as_bytes().to_vec();
@@ -405,12 +450,12 @@ impl<S: Security> Application<S> for Inbox<S::Peer> {
             }
             // A client has nothing to offer.
             Event::Request { responder, .. } => {
-                let _ = endpoint.respond(now, responder, Code::NOT_FOUND, |_| Ok(()));
+                let _ = core.respond(now, responder, Code::NOT_FOUND, &mut |_| Ok(()));
             }
         }
     }
 
-    fn outcome(&mut self, _: &mut PairEndpoint<S>, _: Instant, outcome: Outcome) {
+    fn outcome(&mut self, _: &mut C, _: Instant, outcome: Outcome) {
         match outcome {
             Outcome::Failed { exchange, reason } => {
                 self.arrivals.push_back(Arrival::Failed { exchange, reason });
@@ -426,7 +471,7 @@ impl<S: Security> Application<S> for Inbox<S::Peer> {
         None
     }
 
-    fn tick(&mut self, _: &mut PairEndpoint<S>, _: Instant) {}
+    fn tick(&mut self, _: &mut C, _: Instant) {}
 }
 
 /// Any port of any address of the same family.

@@ -2,6 +2,7 @@
 
 use crate::store::{create_pair, hex, write_secret};
 use capmesh_session::edhoc::{Credential, Identity};
+use capmesh_wire::{Name, PublicKey};
 use minicbor::{Decoder, Encoder};
 use rand_core::{OsRng, RngCore};
 use std::fs;
@@ -9,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// The two parties of a pair, as their files are called.
-pub const PARTIES: [(&str, u8); 2] = [("server", 0x53), ("client", 0x43)];
+const PARTIES: [&str; 2] = ["server", "client"];
 
 /// Makes the keys and credentials of a server and of a client in `directory`, for EDHOC and for
 /// OSCORE with a shared context, and the files that let aiocoap take either part. `origin` is where
@@ -22,14 +23,15 @@ pub fn create(directory: &Path, origin: &str) -> io::Result<()> {
     // aiocoap wants paths that hold wherever it is started.
     let directory = fs::canonicalize(directory)?;
     let mut credentials = Vec::new();
-    for (name, kid) in PARTIES {
+    for name in PARTIES {
         let key = private_key();
         let (x, y) = Identity::public_point_of(&key).map_err(io::Error::other)?;
         write_secret(&key_file(&directory, name), &cose_key(&key).map_err(io::Error::other)?)?;
-        let ccs = ccs(name, kid, &x, &y).map_err(io::Error::other)?;
-        fs::write(credential_file(&directory, name), ccs)?;
+        let public = PublicKey { x, y };
+        fs::write(credential_file(&directory, name), ccs(name, &public)?)?;
         let notation = format!(
-            "{{14: {{2: {name:?}, 8: {{1: {{1: 2, 2: h'{kid:02x}', -1: 1, -2: h'{}', -3: h'{}'}}}}}}}}",
+            "{{14: {{2: {name:?}, 8: {{1: {{1: 2, 2: h'{}', -1: 1, -2: h'{}', -3: h'{}'}}}}}}}}",
+            hex(public.id().as_bytes()),
             hex(&x),
             hex(&y)
         );
@@ -138,14 +140,13 @@ fn read_cose_key(bytes: &[u8]) -> Option<[u8; 32]> {
     key
 }
 
-/// `{2: name, 8: {1: {1: 2, 2: kid, -1: 1, -2: x, -3: y}}}` in deterministic encoding, which is what
-/// both sides hash.
-fn ccs(name: &str, kid: u8, x: &[u8], y: &[u8]) -> Encoded {
-    let mut encoder = Encoder::new(Vec::new());
-    encoder.map(2)?.u8(2)?.str(name)?.u8(8)?.map(1)?.u8(1)?.map(5)?;
-    encoder.u8(1)?.u8(2)?.u8(2)?.bytes(&[kid])?.i8(-1)?.u8(1)?;
-    encoder.i8(-2)?.bytes(x)?.i8(-3)?.bytes(y)?;
-    Ok(encoder.into_writer())
+/// The credential of the party called `name`. Both sides hash these bytes, and aiocoap makes the same
+/// ones from the notation in its credentials file.
+fn ccs(name: &str, key: &PublicKey) -> io::Result<Vec<u8>> {
+    let name = Name::new(name).map_err(io::Error::other)?;
+    let mut buf = [0; capmesh_wire::limits::CREDENTIAL];
+    let len = capmesh_wire::Credential::encode(name, key, &mut buf).map_err(io::Error::other)?;
+    Ok(buf.get(..len).unwrap_or_default().to_vec())
 }
 
 /// An entry for a client: its own credential and the server's.

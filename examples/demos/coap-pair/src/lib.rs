@@ -10,6 +10,7 @@ pub mod client;
 pub mod command;
 pub mod contexts;
 pub mod keys;
+pub mod members;
 mod plug_test;
 pub mod resources;
 mod serve;

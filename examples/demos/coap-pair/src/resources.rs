@@ -1,7 +1,8 @@
 //! What the server of the pair offers.
 
 use crate::plug_test::PlugTest;
-use crate::shell::{Application, PairEndpoint};
+use crate::shell::{Application, Core};
+use capmesh_coap::Code;
 use capmesh_coap::block::BlockSize;
 use capmesh_coap::echo::EchoKey;
 use capmesh_coap::endpoint::{Event, Outcome};
@@ -9,7 +10,6 @@ use capmesh_coap::link_format::Attributes;
 use capmesh_coap::server::{
     Done, Handled, Refusal, Reply, Request, Resource, Route, Server, ServerConfig,
 };
-use capmesh_coap::{Code, Security};
 use capmesh_wire::Instant;
 use rand_core::{OsRng, RngCore};
 use std::fmt::Write;
@@ -20,7 +20,7 @@ use std::time::Duration;
 pub const LARGE: usize = 102_400;
 
 /// The longest body that the server takes, in bytes.
-pub const MAX_BODY: usize = 262_144;
+pub const MAX_BODY: usize = 131_072;
 
 const TEXT: u16 = 0;
 const OCTETS: u16 = 42;
@@ -46,7 +46,7 @@ impl Asker for SocketAddr {
 
 /// All resources, and the server that they are mounted in.
 pub struct Site<P: Asker> {
-    server: Box<Server<P, 64, 8, MAX_BODY>>,
+    server: Box<Server<P, 64, 4, MAX_BODY>>,
     clock: Clock,
     store: Store,
     plug_test: PlugTest,
@@ -75,7 +75,7 @@ impl<P: Asker> Site<P> {
     /// Lets `step` work with the server and the table of all resources.
     fn with_routes<T>(
         &mut self,
-        step: impl FnOnce(&mut Server<P, 64, 8, MAX_BODY>, &mut [Route<'_, P>], &mut [u8]) -> T,
+        step: impl FnOnce(&mut Server<P, 64, 4, MAX_BODY>, &mut [Route<'_, P>], &mut [u8]) -> T,
     ) -> T {
         let Self { server, clock, store, plug_test, buf, .. } = self;
         let (mut hello, mut large, mut echo, mut who) = (Hello, Large, Echo, WhoAmI);
@@ -101,8 +101,8 @@ impl<P: Asker> Site<P> {
         step(server, &mut routes, &mut buf[..])
     }
 
-    fn notify<S: Security<Peer = P>>(&mut self, endpoint: &mut PairEndpoint<S>, now: Instant) {
-        self.with_routes(|server, routes, buf| while server.poll(now, endpoint, routes, buf) {});
+    fn notify(&mut self, core: &mut impl Core<Peer = P>, now: Instant) {
+        self.with_routes(|server, routes, buf| while server.poll(now, core, routes, buf) {});
         if self.server.observers() == 0 {
             self.next_second = None;
         } else {
@@ -111,16 +111,16 @@ impl<P: Asker> Site<P> {
     }
 }
 
-impl<S: Security<Peer: Asker>> Application<S> for Site<S::Peer> {
-    fn event(&mut self, endpoint: &mut PairEndpoint<S>, now: Instant, event: Event<'_, S::Peer>) {
+impl<C: Core> Application<C> for Site<<C as Core>::Peer> {
+    fn event(&mut self, core: &mut C, now: Instant, event: Event<'_, <C as Core>::Peer>) {
         self.with_routes(|server, routes, buf| {
             // This side asks nobody, so no response comes.
-            let _ = server.handle(now, endpoint, routes, event, buf);
+            let _ = server.handle(now, core, routes, event, buf);
         });
-        self.notify(endpoint, now);
+        self.notify(core, now);
     }
 
-    fn outcome(&mut self, _: &mut PairEndpoint<S>, _: Instant, outcome: Outcome) {
+    fn outcome(&mut self, _: &mut C, _: Instant, outcome: Outcome) {
         if let Outcome::ObservationEnded { observation, .. } = outcome {
             self.server.ended(observation);
         }
@@ -130,7 +130,7 @@ impl<S: Security<Peer: Asker>> Application<S> for Site<S::Peer> {
         self.next_second.into_iter().chain(self.plug_test.timeout()).min()
     }
 
-    fn tick(&mut self, endpoint: &mut PairEndpoint<S>, now: Instant) {
+    fn tick(&mut self, core: &mut C, now: Instant) {
         if self.next_second.is_some_and(|at| at <= now) {
             self.next_second = None;
             self.server.changed("time");
@@ -138,7 +138,7 @@ impl<S: Security<Peer: Asker>> Application<S> for Site<S::Peer> {
         for path in self.plug_test.tick(now) {
             self.server.changed(path);
         }
-        self.notify(endpoint, now);
+        self.notify(core, now);
     }
 }
 

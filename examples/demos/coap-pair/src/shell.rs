@@ -3,8 +3,13 @@
 //! The endpoint is a state machine without a socket or a clock. All that it needs from the outside
 //! is in [`Shell::turn`]: datagrams in, datagrams out, and the present time.
 
+use crate::resources::Asker;
 use capmesh_coap::Security;
-use capmesh_coap::endpoint::{Config, Endpoint, Event, Outcome, Output, Via};
+use capmesh_coap::endpoint::{
+    Config, Endpoint, Event, ExchangeId, Outcome, Output, RequestError, Via,
+};
+use capmesh_coap::server::Outbox;
+use capmesh_session::{Handshakes, SecureEndpoint};
 use capmesh_wire::Instant;
 use rand_core::{OsRng, RngCore};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -15,48 +20,135 @@ use std::time::Duration;
 /// The longest datagram: a block of 1,024 bytes with options and protection fits.
 pub const MTU: usize = 1280;
 
-/// The endpoint of this demonstration: 64 exchanges, 64 requests unanswered, 64 observers, and a
+/// The endpoint of this demonstration: 16 exchanges, 16 requests unanswered, 64 observers, and a
 /// memory for 1,024 messages to find duplicates.
-pub type PairEndpoint<S> = Endpoint<S, MTU, 64, 64, 64, 1024, 131_072>;
+pub type PairEndpoint<S> = Endpoint<S, MTU, 16, 16, 64, 1024, 65_536>;
+
+/// The same with handshakes.
+pub type PairSecureEndpoint<S> = SecureEndpoint<S, MTU, 16, 16, 64, 1024, 65_536>;
+
+/// What a shell drives: an endpoint, with or without handshakes.
+pub trait Core: Outbox<<Self as Core>::Peer> {
+    /// Who is at the other end.
+    type Peer: Asker;
+
+    /// [`Endpoint::handle`].
+    fn handle<'b>(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        datagram: &'b [u8],
+        scratch: &'b mut [u8],
+    ) -> Option<Event<'b, <Self as Core>::Peer>>;
+
+    /// [`Endpoint::poll`].
+    fn poll(&mut self, now: Instant, buf: &mut [u8]) -> Option<Output>;
+
+    /// [`Endpoint::poll_timeout`].
+    fn poll_timeout(&self) -> Option<Instant>;
+
+    /// [`Endpoint::ping`].
+    ///
+    /// # Errors
+    /// As there.
+    fn ping(&mut self, now: Instant, to: SocketAddr) -> Result<ExchangeId, RequestError>;
+
+    /// [`Endpoint::deregister`].
+    fn deregister(&mut self, now: Instant, exchange: ExchangeId) -> bool;
+
+    /// Why a peer could not be reached, if this side knows more than the outcome says.
+    fn explain(&self, _peer: <Self as Core>::Peer) -> Option<String> {
+        None
+    }
+}
+
+macro_rules! verbs {
+    () => {
+        fn handle<'b>(
+            &mut self,
+            now: Instant,
+            from: SocketAddr,
+            datagram: &'b [u8],
+            scratch: &'b mut [u8],
+        ) -> Option<Event<'b, S::Peer>> {
+            self.handle(now, from, Via::Unicast, datagram, scratch)
+        }
+
+        fn poll(&mut self, now: Instant, buf: &mut [u8]) -> Option<Output> {
+            self.poll(now, buf)
+        }
+
+        fn poll_timeout(&self) -> Option<Instant> {
+            self.poll_timeout()
+        }
+
+        fn ping(&mut self, now: Instant, to: SocketAddr) -> Result<ExchangeId, RequestError> {
+            Endpoint::ping(self, now, to)
+        }
+
+        fn deregister(&mut self, now: Instant, exchange: ExchangeId) -> bool {
+            Endpoint::deregister(self, now, exchange)
+        }
+    };
+}
+
+impl<S: Security<Peer: Asker>> Core for PairEndpoint<S> {
+    type Peer = S::Peer;
+
+    verbs!();
+}
+
+impl<S: Handshakes<Peer: Asker> + Explain> Core for PairSecureEndpoint<S> {
+    type Peer = S::Peer;
+
+    verbs!();
+
+    fn explain(&self, peer: S::Peer) -> Option<String> {
+        self.security().explain(peer)
+    }
+}
+
+/// Says why a handshake failed.
+pub trait Explain: Security {
+    /// Why the last handshake with `peer` failed, if it did.
+    fn explain(&self, peer: Self::Peer) -> Option<String>;
+}
 
 /// What an application does with what its endpoint tells it.
-pub trait Application<S: Security> {
+pub trait Application<C: Core> {
     /// A request or a response came.
-    fn event(&mut self, endpoint: &mut PairEndpoint<S>, now: Instant, event: Event<'_, S::Peer>);
+    fn event(&mut self, core: &mut C, now: Instant, event: Event<'_, <C as Core>::Peer>);
 
     /// Something came to an end that no message brought.
-    fn outcome(&mut self, endpoint: &mut PairEndpoint<S>, now: Instant, outcome: Outcome);
+    fn outcome(&mut self, core: &mut C, now: Instant, outcome: Outcome);
 
     /// When [`Application::tick`] is to be called next.
     fn timeout(&self) -> Option<Instant>;
 
     /// The time that [`Application::timeout`] said has come.
-    fn tick(&mut self, endpoint: &mut PairEndpoint<S>, now: Instant);
+    fn tick(&mut self, core: &mut C, now: Instant);
 }
 
-/// An endpoint on a socket.
-pub struct Shell<S: Security> {
+/// A core on a socket.
+pub struct Shell<C> {
     socket: UdpSocket,
-    /// Boxed: it holds all its tables.
-    endpoint: Box<PairEndpoint<S>>,
+    core: Box<C>,
     started: std::time::Instant,
     datagram: Box<[u8; MTU]>,
     scratch: Box<[u8; MTU]>,
 }
 
-impl<S: Security> Shell<S> {
-    /// Binds a socket to `address` and makes an endpoint for it.
+impl<C: Core> Shell<C> {
+    /// Binds a socket to `address` for `core`, whose time begins now.
     ///
     /// # Errors
     /// If the address is taken or not of this machine.
-    pub fn bind(address: SocketAddr, config: Config, security: S) -> io::Result<Self> {
+    pub fn bind(address: SocketAddr, core: Box<C>) -> io::Result<Self> {
         let socket = UdpSocket::bind(address)?;
         socket.set_nonblocking(true)?;
-        let mut seed = [0; 16];
-        OsRng.fill_bytes(&mut seed);
         Ok(Self {
             socket,
-            endpoint: Box::new(Endpoint::new(config, security, seed)),
+            core,
             started: std::time::Instant::now(),
             datagram: Box::new([0; MTU]),
             scratch: Box::new([0; MTU]),
@@ -78,9 +170,9 @@ impl<S: Security> Shell<S> {
         Instant::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
     }
 
-    /// The endpoint.
-    pub fn endpoint(&mut self) -> &mut PairEndpoint<S> {
-        &mut self.endpoint
+    /// The core.
+    pub fn core(&mut self) -> &mut C {
+        &mut self.core
     }
 
     /// Sends what is to be sent, then handles the next datagram, or what is due if none comes. It
@@ -88,7 +180,7 @@ impl<S: Security> Shell<S> {
     ///
     /// # Errors
     /// If the socket fails for good.
-    pub fn turn<A: Application<S>>(
+    pub fn turn<A: Application<C>>(
         &mut self,
         application: &mut A,
         until: Option<Instant>,
@@ -105,18 +197,18 @@ impl<S: Security> Shell<S> {
             }
         };
         let now = self.now();
-        let Self { endpoint, datagram, scratch, .. } = self;
+        let Self { core, datagram, scratch, .. } = self;
         let datagram = datagram.get(..len).unwrap_or_default();
-        if let Some(event) = endpoint.handle(now, from, Via::Unicast, datagram, &mut scratch[..]) {
-            application.event(endpoint, now, event);
+        if let Some(event) = core.handle(now, from, datagram, &mut scratch[..]) {
+            application.event(core, now, event);
         }
         self.drain(application)
     }
 
     /// Sends all that the endpoint has to send.
-    fn drain<A: Application<S>>(&mut self, application: &mut A) -> io::Result<()> {
+    fn drain<A: Application<C>>(&mut self, application: &mut A) -> io::Result<()> {
         let now = self.now();
-        while let Some(output) = self.endpoint.poll(now, &mut self.scratch[..]) {
+        while let Some(output) = self.core.poll(now, &mut self.scratch[..]) {
             match output {
                 Output::Transmit { to, len } => {
                     let datagram = self.scratch.get(..len).unwrap_or_default();
@@ -126,16 +218,16 @@ impl<S: Security> Shell<S> {
                         _ => {}
                     }
                 }
-                Output::Outcome(outcome) => application.outcome(&mut self.endpoint, now, outcome),
+                Output::Outcome(outcome) => application.outcome(&mut self.core, now, outcome),
             }
         }
         Ok(())
     }
 
-    fn due<A: Application<S>>(&mut self, application: &mut A) -> io::Result<()> {
+    fn due<A: Application<C>>(&mut self, application: &mut A) -> io::Result<()> {
         let now = self.now();
         if application.timeout().is_some_and(|at| at <= now) {
-            application.tick(&mut self.endpoint, now);
+            application.tick(&mut self.core, now);
         }
         self.drain(application)
     }
@@ -149,9 +241,9 @@ impl<S: Security> Shell<S> {
     }
 
     /// Sleeps until a datagram comes or something is due.
-    fn wait<A: Application<S>>(&self, application: &A, until: Option<Instant>) -> io::Result<()> {
+    fn wait<A: Application<C>>(&self, application: &A, until: Option<Instant>) -> io::Result<()> {
         let now = self.now();
-        let wake = [self.endpoint.poll_timeout(), application.timeout(), until];
+        let wake = [self.core.poll_timeout(), application.timeout(), until];
         let timeout = wake.into_iter().flatten().min().map(|at| at.saturating_since(now));
         // A clock of microseconds, rounded up: not to wake too early and find nothing due.
         let timeout = timeout.map(|timeout| timeout + Duration::from_micros(1));
@@ -161,6 +253,13 @@ impl<S: Security> Shell<S> {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// An endpoint with a seed of its own, in a box: it holds all its tables.
+pub fn endpoint<S: Security>(config: Config, security: S) -> Box<PairEndpoint<S>> {
+    let mut seed = [0; 16];
+    OsRng.fill_bytes(&mut seed);
+    Box::new(Endpoint::new(config, security, seed))
 }
 
 /// Whether a socket error is more than a lost datagram. An ICMP message about an earlier datagram
