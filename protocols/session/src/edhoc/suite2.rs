@@ -3,9 +3,7 @@
 use super::Refusal;
 use super::cbor::Reader;
 use super::message::{Plaintext, read_ead};
-use ccm::KeyInit;
-use ccm::aead::AeadInPlace;
-use ccm::consts::{U8, U13};
+use capmesh_oscore::aead;
 use lakers::{
     AES_CCM_TAG_LEN, BufferCiphertext3, BufferPlaintext3, BytesCcmIvLen, BytesCcmKeyLen,
     BytesHashLen, BytesMaxBuffer, BytesMaxInfoBuffer, BytesP256ElemLen, EDHOCError, MAX_BUFFER_LEN,
@@ -13,8 +11,6 @@ use lakers::{
 use p256::elliptic_curve::point::DecompressPoint;
 use sha2::{Digest, Sha256};
 use subtle::{ConditionallySelectable, ConstantTimeEq};
-
-type AesCcm = ccm::Ccm<aes::Aes128, U8, U13>;
 
 /// Labels of EDHOC_KDF (RFC 9528 section 4.1.2), the first byte of what lakers expands with.
 const KEYSTREAM_2: u8 = 0;
@@ -136,8 +132,8 @@ impl lakers::CryptoTrait for Suite2<'_> {
     ) -> BufferCiphertext3 {
         let mut buffer = *plaintext;
         let Some(text) = buffer.content.get_mut(..plaintext.len) else { return buffer };
-        match AesCcm::new(key.into()).encrypt_in_place_detached(iv.into(), ad, text) {
-            Ok(tag) if buffer.extend_from_slice(&tag).is_ok() => {}
+        match aead::seal(key, iv, ad, text) {
+            Some(tag) if buffer.extend_from_slice(&tag).is_ok() => {}
             _ => self.refuse(Refusal::TooLong),
         }
         buffer
@@ -157,9 +153,7 @@ impl lakers::CryptoTrait for Suite2<'_> {
             .get_mut(..ciphertext.len)
             .and_then(|bytes| bytes.split_last_chunk_mut::<AES_CCM_TAG_LEN>())
             .ok_or(EDHOCError::ParsingError)?;
-        AesCcm::new(key.into())
-            .decrypt_in_place_detached(iv.into(), ad, text, (&*tag).into())
-            .map_err(|_| EDHOCError::MacVerificationFailed)?;
+        aead::open(key, iv, ad, text, tag).ok_or(EDHOCError::MacVerificationFailed)?;
         let read = match self.step {
             Step::Receive3 => Plaintext::read_3(text).map(|_| ()),
             _ => read_ead(&mut Reader::new(text)),
