@@ -1,0 +1,24 @@
+//! One module for each target; each has a function `run` that takes the input.
+
+pub mod blob;
+pub mod capsule;
+pub mod coap_message;
+pub mod edhoc;
+pub mod endpoint;
+pub mod link_format;
+pub mod oscore;
+pub mod session;
+pub mod wire;
+
+/// Every target with its name, for running findings as tests.
+pub const ALL: &[(&str, fn(&[u8]))] = &[
+    ("blob", blob::run),
+    ("capsule", capsule::run),
+    ("coap_message", coap_message::run),
+    ("edhoc", edhoc::run),
+    ("endpoint", endpoint::run),
+    ("link_format", link_format::run),
+    ("oscore", oscore::run),
+    ("session", session::run),
+    ("wire", wire::run),
+];

@@ -1,0 +1,90 @@
+//! Everything that nodes, gateway and registry say to each other.
+
+use capmesh_wire::cbor::{Decode, Encode, Reader, decode, encode};
+use capmesh_wire::clock::{Clock, TimeReply, TimeRequest};
+use capmesh_wire::control::{Command, Reply};
+use capmesh_wire::discovery::{Announce, Have, PieceRequest};
+use capmesh_wire::inventory::{Inventory, Status};
+use capmesh_wire::log::LogLine;
+use capmesh_wire::manifest::Capsule;
+use capmesh_wire::message::{Ack, Batch};
+use capmesh_wire::plan::Plan;
+use capmesh_wire::roster::{Head, UnverifiedRoster};
+use capmesh_wire::{
+    BlobRef, Claim, Credential, Digest, Manifest, NodeId, Payload, Problem, Roster, Schema,
+    UnverifiedManifest,
+};
+
+/// The first byte chooses a type; the rest is decoded as that.
+pub fn run(data: &[u8]) {
+    let Some((kind, data)) = data.split_first() else { return };
+    let types: [fn(&[u8]); 24] = [
+        |data| same::<Ack>(data),
+        |data| same::<Announce<'_>>(data),
+        |data| same::<Batch<'_>>(data),
+        |data| same::<BlobRef>(data),
+        |data| same::<Capsule<'_>>(data),
+        |data| same::<Clock>(data),
+        |data| same::<Command<'_>>(data),
+        |data| same::<Have<'_>>(data),
+        |data| same::<Head<'_>>(data),
+        |data| same::<Inventory<'_>>(data),
+        |data| same::<LogLine<'_>>(data),
+        |data| same::<Payload<'_>>(data),
+        |data| same::<PieceRequest>(data),
+        |data| same::<Plan<'_>>(data),
+        |data| same::<Problem<'_>>(data),
+        |data| same::<Reply<'_>>(data),
+        |data| same::<Schema<'_>>(data),
+        |data| same::<Status<'_>>(data),
+        |data| same::<TimeReply>(data),
+        |data| same::<TimeRequest>(data),
+        schema,
+        manifest,
+        roster,
+        text,
+    ];
+    types[usize::from(*kind) % types.len()](data);
+}
+
+/// What decodes is deterministic CBOR, and what of it is known takes no more bytes to encode.
+fn same<'a, T: Decode<'a> + Encode>(data: &'a [u8]) {
+    let Ok(value) = decode::<T>(data) else { return };
+    assert_eq!(Reader::new(data).item(), Ok(data), "accepted what is not deterministic");
+    let mut buf = vec![0; data.len()];
+    let len = encode(&value, &mut buf).expect("it fits where it came from");
+    assert_eq!(Reader::new(&buf[..len]).item(), Ok(&buf[..len]));
+}
+
+/// The first half as a schema, the second as a payload of it.
+fn schema(data: &[u8]) {
+    let (first, second) = data.split_at(data.len() / 2);
+    let Ok(schema) = decode::<Schema<'_>>(first) else { return };
+    let _ = (schema.id(), schema.max_payload_len());
+    if let Ok(payload) = Payload::new(second)
+        && payload.check(&schema).is_ok()
+    {
+        assert!(second.len() <= schema.max_payload_len());
+    }
+}
+
+fn manifest(data: &[u8]) {
+    let _ = UnverifiedManifest::parse(data);
+    let _ = Manifest::from_trusted(data);
+}
+
+fn roster(data: &[u8]) {
+    let _ = UnverifiedRoster::parse(data);
+    let Ok(roster) = Roster::from_trusted(data) else { return };
+    for entry in roster.entries() {
+        assert!(roster.find(entry.id()).is_some(), "entries are found by their id");
+    }
+}
+
+fn text(data: &[u8]) {
+    let _ = Credential::parse(data);
+    let Ok(text) = core::str::from_utf8(data) else { return };
+    let _ = text.parse::<Digest>();
+    let _ = text.parse::<NodeId>();
+    let _ = text.parse::<Claim>();
+}
