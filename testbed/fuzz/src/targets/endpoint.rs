@@ -3,7 +3,8 @@
 
 use crate::Feed;
 use capmesh_coap::endpoint::{
-    Config, Endpoint, Event, ExchangeId, ObservationId, Outcome, Output, Reliability, Responder, Via,
+    Config, Endpoint, Event, ExchangeId, ObservationId, Outcome, Output, Reliability, Responder,
+    Via,
 };
 use capmesh_coap::message::{Code, MessageWriter, Overflow};
 use capmesh_coap::option::OptionNumber;

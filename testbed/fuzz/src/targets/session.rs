@@ -61,7 +61,8 @@ fn side(now: Instant, n: u8, seed: u64) -> Side {
     let mut dice = Dice::new(seed ^ u64::from(n) << 32);
     let seed = dice.seed();
     let roster = Members([entry(0), entry(1)]);
-    let sessions = Sessions::new(now, Config::default(), identity(n).clone(), roster, SeededRng(dice));
+    let sessions =
+        Sessions::new(now, Config::default(), identity(n).clone(), roster, SeededRng(dice));
     let endpoint = Endpoint::new(CoapConfig { nstart: 2, ..CoapConfig::default() }, sessions, seed);
     let mut core = Box::new(SecureEndpoint::new(endpoint));
     let other = 1 - n;
@@ -152,7 +153,8 @@ impl World<'_> {
             let _ = side.core.respond(self.now, responder, code, |m| body.write(m));
             let reliability = Reliability::Confirmable;
             let core = &mut side.core;
-            let _ = core.notify(self.now, observation, reliability, Code::CONTENT, |m| body.write(m));
+            let _ =
+                core.notify(self.now, observation, reliability, Code::CONTENT, |m| body.write(m));
         } else {
             let _ = side.core.respond(self.now, responder, code, |m| body.write(m));
         }
