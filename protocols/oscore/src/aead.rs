@@ -76,42 +76,59 @@ fn turn(
 ) -> Option<[u8; TAG_LEN]> {
     let checked = |len| u16::try_from(len).ok().filter(|_| len <= MAX_LEN);
     let (text_len, aad_len) = (checked(text.len())?, checked(aad.len())?);
-    let aes = Aes128Enc::new(key.into());
-    // The MAC goes on by a block; beside it, the key stream of a counter.
-    let step = |mac: Block, counter: u16| {
-        let mut lanes = [mac, block(COUNTER, nonce, counter)];
-        aes.encrypt_blocks(&mut lanes);
-        lanes
-    };
-
     let has_aad = if aad.is_empty() { 0 } else { HAS_AAD };
-    let [mut mac, tag_mask] = step(block(has_aad | LENGTHS, nonce, text_len), 0);
-    let mut key_stream = tag_mask;
+    let mut lanes = Lanes {
+        aes: Aes128Enc::new(key.into()),
+        mac: block(has_aad | LENGTHS, nonce, text_len),
+        key_stream: Block::default(),
+    };
+    lanes.step(nonce, 0);
+    let tag_mask = lanes.key_stream;
+    // The key stream for the first block of text is ready with the last block of additional data.
     if aad.is_empty() {
-        [_, key_stream] = step(mac, 1);
+        let mac = lanes.mac;
+        lanes.step(nonce, 1);
+        lanes.mac = mac;
     } else {
         let (first, rest) = aad.split_at_checked(BLOCK_LEN - 2).unwrap_or((aad, &[]));
-        let mut head = Block::default();
-        head.iter_mut()
-            .zip(aad_len.to_be_bytes().iter().chain(first))
-            .for_each(|(to, from)| *to = *from);
-        for chunk in core::iter::once(&*head).chain(rest.chunks(BLOCK_LEN)) {
-            xor(&mut mac, chunk);
-            [mac, key_stream] = step(mac, 1);
+        let [high, low] = aad_len.to_be_bytes();
+        xor(&mut lanes.mac, &[high, low]);
+        xor(lanes.mac.get_mut(2..).unwrap_or_default(), first);
+        lanes.step(nonce, 1);
+        for chunk in rest.chunks(BLOCK_LEN) {
+            xor(&mut lanes.mac, chunk);
+            lanes.step(nonce, 1);
         }
     }
     for (counter, chunk) in (2..).zip(text.chunks_mut(BLOCK_LEN)) {
         if turn == Turn::Decrypt {
-            xor(chunk, &key_stream);
+            xor(chunk, &lanes.key_stream);
         }
-        xor(&mut mac, chunk);
+        xor(&mut lanes.mac, chunk);
         if turn == Turn::Encrypt {
-            xor(chunk, &key_stream);
+            xor(chunk, &lanes.key_stream);
         }
-        [mac, key_stream] = step(mac, counter);
+        lanes.step(nonce, counter);
     }
-    xor(&mut mac, &tag_mask);
-    mac.first_chunk().copied()
+    xor(&mut lanes.mac, &tag_mask);
+    lanes.mac.first_chunk().copied()
+}
+
+/// What is encrypted together.
+struct Lanes {
+    aes: Aes128Enc,
+    mac: Block,
+    key_stream: Block,
+}
+
+impl Lanes {
+    /// The MAC goes on by a block, and the key stream becomes that of `counter`.
+    #[inline(never)]
+    fn step(&mut self, nonce: &[u8; NONCE_LEN], counter: u16) {
+        let mut blocks = [self.mac, block(COUNTER, nonce, counter)];
+        self.aes.encrypt_blocks(&mut blocks);
+        [self.mac, self.key_stream] = blocks;
+    }
 }
 
 /// Flags, nonce and a number: the first block of the MAC, or a counter block.

@@ -41,9 +41,14 @@ impl<'a> CoseHeader<'a> {
     /// [`UnprotectError::Decode`] if there are two OSCORE options, no payload (RFC 8613 section 2),
     /// or an option value that does not decode.
     pub fn of(message: &Message<'a>) -> Result<Option<Self>, UnprotectError> {
-        let mut values = message.option_values(OptionNumber::OSCORE);
-        let Some(value) = values.next() else { return Ok(None) };
-        if values.next().is_some() || message.payload().is_empty() {
+        let mut found = None;
+        for (number, value) in message.options() {
+            if number == OptionNumber::OSCORE && found.replace(value).is_some() {
+                return Err(UnprotectError::Decode);
+            }
+        }
+        let Some(value) = found else { return Ok(None) };
+        if message.payload().is_empty() {
             return Err(UnprotectError::Decode);
         }
         Self::parse(value).map(Some)

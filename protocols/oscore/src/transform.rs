@@ -57,26 +57,23 @@ fn write_outer(
     origin: &[u8],
 ) -> Result<(), ProtectError> {
     cursor.header(inner, outer_code(inner))?;
-    let own = [(OptionNumber::OSCORE, wrapping.header), (OptionNumber::EDHOC, &[])];
-    let own_len = if wrapping.message_3.is_empty() { 1 } else { 2 };
-    let mut own = own.into_iter().take(own_len).peekable();
+    // Options of our own, until they are written.
+    let mut oscore = Some(wrapping.header);
+    let mut edhoc = Some(&[][..]).filter(|_| !wrapping.message_3.is_empty());
     for (number, value) in inner.options() {
         match class(number) {
             Class::Hop => return Err(ProtectError::Nested),
             Class::E if number != OptionNumber::OBSERVE => continue,
             Class::E | Class::U => {}
         }
-        while let Some((own_number, own_value)) =
-            own.next_if(|(own_number, _)| *own_number < number)
-        {
-            cursor.option(own_number, own_value)?;
-        }
+        cursor.option_before(number, OptionNumber::OSCORE, &mut oscore)?;
+        cursor.option_before(number, OptionNumber::EDHOC, &mut edhoc)?;
         let is_uri = number == OptionNumber::PROXY_URI;
         cursor.option(number, if is_uri { origin } else { value })?;
     }
-    for (number, value) in own {
-        cursor.option(number, value)?;
-    }
+    let end = OptionNumber(u16::MAX);
+    cursor.option_before(end, OptionNumber::OSCORE, &mut oscore)?;
+    cursor.option_before(end, OptionNumber::EDHOC, &mut edhoc)?;
     Ok(())
 }
 
@@ -241,6 +238,7 @@ impl Cursor<'_> {
         Ok(())
     }
 
+    #[inline(never)]
     pub(crate) fn put(&mut self, bytes: &[u8]) -> Result<(), Overflow> {
         let end = self.at + bytes.len();
         self.buf.get_mut(self.at..end).ok_or(Overflow)?.copy_from_slice(bytes);
@@ -248,9 +246,23 @@ impl Cursor<'_> {
         Ok(())
     }
 
+    #[inline(never)]
     pub(crate) fn option(&mut self, number: OptionNumber, value: &[u8]) -> Result<(), Overflow> {
         self.option_head(number, value.len())?;
         self.put(value)
+    }
+
+    /// Writes the option `own` unless that was done or it sorts behind `next`.
+    fn option_before(
+        &mut self,
+        next: OptionNumber,
+        own: OptionNumber,
+        value: &mut Option<&[u8]>,
+    ) -> Result<(), Overflow> {
+        match value.take_if(|_| own < next) {
+            Some(value) => self.option(own, value),
+            None => Ok(()),
+        }
     }
 
     /// Begins an option whose value of `len` bytes follows.
