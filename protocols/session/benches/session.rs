@@ -1,6 +1,6 @@
 //! A handshake, and what a request costs in a session: both sides, on one core.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a benchmark")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a benchmark")]
 
 use capmesh_coap::endpoint::{Config as CoapConfig, Event, Output, Reliability, Via};
 use capmesh_coap::test_util::Dice;

@@ -40,8 +40,9 @@
 //!   answered there, no more than three times what it sent goes to it.
 //!
 //! # Deliberately absent
-//! Keys that outlive a restart (EDHOC runs again); OSCORE Appendix B.2; groups; EDHOC's reverse flow
-//! (a server that begins). See [`edhoc`] for what is left out of EDHOC.
+//! Storage: sessions live in RAM and EDHOC runs again after a restart, unless the caller keeps what
+//! [`Sessions::record`] gives. OSCORE Appendix B.2; groups; EDHOC's reverse flow (a server that
+//! begins). See [`edhoc`] for what is left out of EDHOC.
 #![no_std]
 
 #[cfg(test)]
@@ -63,5 +64,5 @@ pub use error::HandshakeError;
 pub use limit::Rate;
 pub use peer::{Entry, Member, Peer, Roles, Roster};
 pub use secure::{Handshakes, SecureEndpoint};
-pub use sessions::{Binding, IntroduceError, Sessions, Step};
+pub use sessions::{Binding, IntroduceError, Record, Sessions, Step};
 pub use stats::Stats;

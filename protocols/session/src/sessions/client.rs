@@ -63,6 +63,8 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
                 }
                 Err(SealError::NotReady)
             }
+            // Until more numbers are durable.
+            Err(ProtectError::NotReserved) => Err(SealError::NotReady),
             Err(error) => Err(seal_error(error)),
         }
     }
@@ -144,7 +146,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
         let is_lost = match outer.code() {
             Code::UNAUTHORIZED => outer.payload() != REPLAY,
             Code::BAD_REQUEST => true,
-            _ => false,
+            code => matches!(place, Place::Attempt(_)) && !code.is_success(),
         };
         let Some((at, _)) = self.session_at(place) else { return OpenedResponse::Drop };
         let rate = self.config.restarts;
@@ -163,8 +165,11 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
                 self.begin(now, at);
             }
             Place::Attempt(attempt) => {
-                let error =
-                    edhoc_error(&outer).map_or(HandshakeError::Unconfirmed, HandshakeError::Error);
+                let error = match (edhoc_error(&outer), outer.code()) {
+                    (Some(error), _) => HandshakeError::Error(error),
+                    (None, Code::UNAUTHORIZED) => HandshakeError::Unconfirmed,
+                    (None, code) => HandshakeError::Code(code),
+                };
                 self.fail_unconfirmed(now, attempt, error);
             }
             // There is a newer session, or a handshake for one.

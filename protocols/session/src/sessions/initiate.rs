@@ -186,6 +186,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
                 unconfirmed.carriage = Carriage::Alone;
                 Err(SealError::NotReady)
             }
+            Err(ProtectError::NotReserved) => Err(SealError::NotReady),
             Err(error) => Err(seal_error(error)),
         })
     }
@@ -197,6 +198,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
         let Some(attempt) = self.end_attempt(at) else { return };
         let Stage::Unconfirmed(Unconfirmed { mut session, .. }) = attempt.stage else { return };
         session.since = now;
+        count(&mut self.stats.completed);
         let own_id = self.own_id;
         let theirs_wins = self.table.get(attempt.slot).is_some_and(|slot| {
             let theirs = slot.session.as_ref();
@@ -296,6 +298,8 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
 
     /// What is to be done now for handshakes. The work is at most one Diffie-Hellman operation.
     pub(crate) fn next_step(&mut self, now: Instant) -> Option<Step> {
+        self.expire_retired(now);
+        self.expire_half_open(now);
         (0..H).find_map(|at| self.step_of(now, at))
     }
 

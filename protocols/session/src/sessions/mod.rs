@@ -2,11 +2,13 @@
 
 mod client;
 mod initiate;
+mod persist;
 mod respond;
 mod server;
 mod slot;
 
 pub use initiate::Step;
+pub use persist::Record;
 
 use crate::config::Config;
 use crate::edhoc::{ConnectionId, CredentialId, Identity, Refusal};
@@ -35,7 +37,8 @@ use slot::{Session, Slot, Table};
 ///   flight. Nobody can take away a session by beginning handshakes: they have a table of their own
 ///   until they are finished.
 ///
-/// Memory: `N` times [`Sessions::BYTES_PER_PEER`] and about 0.8 KB for each of `H`.
+/// Memory: [`Sessions::BYTES_PER_PEER`] for each of `N`, [`Sessions::BYTES_PER_HANDSHAKE`] for each of
+/// `H`.
 pub struct Sessions<R, G, const N: usize, const H: usize> {
     config: Config,
     identity: Identity,
@@ -115,6 +118,10 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     /// RAM that a peer takes, with an idle session or without.
     pub const BYTES_PER_PEER: usize = size_of::<Option<Slot>>() + 3 * size_of::<u32>();
 
+    /// RAM that a place for a handshake takes: one in each role and a replaced session.
+    pub const BYTES_PER_HANDSHAKE: usize =
+        size_of::<Option<HalfOpen>>() + size_of::<Option<Attempt>>() + size_of::<Option<Retired>>();
+
     /// No sessions yet. `rng` is asked for keys and identifiers for as long as these sessions live:
     /// it has to be cryptographically secure.
     #[must_use]
@@ -145,6 +152,10 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     /// Says where a member of the roster may be found, so that requests to it can be made. If there
     /// is a session with it already, its address is kept ([`Sessions::relocate`] changes it):
     /// announcements are not authenticated.
+    ///
+    /// This is for peers that this side wants to talk to, not for everybody who announces itself:
+    /// where there is no room, the peer that was silent longest gives way, with its session if all
+    /// have one.
     ///
     /// # Errors
     /// If it may not have a session, or there is no room.
@@ -219,6 +230,14 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
             .find(id)
             .and_then(|at| self.table.get(at))
             .is_some_and(|slot| slot.session.is_some())
+    }
+
+    /// A number that tells the present session with this peer from every earlier one. What was
+    /// registered in an earlier one (an observation) ends with it, after
+    /// [`Config::grace`] at the latest: it is to be registered again when this number changes.
+    #[must_use]
+    pub fn serial(&self, id: NodeId) -> Option<u32> {
+        Some(self.table.get(self.table.find(id)?)?.session.as_ref()?.serial)
     }
 
     /// Why the last handshake with this peer failed, if none has succeeded since.
@@ -365,7 +384,6 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
             slot.used = now;
         }
         self.wake();
-        count(&mut self.stats.completed);
     }
 
     /// Lets requests that wait be tried again.

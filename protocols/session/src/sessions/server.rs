@@ -71,6 +71,10 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
             return self.reject(UnprotectError::ContextNotFound);
         };
         let serial = session.serial;
+        // A challenge needs a place that lives as long as what is opened.
+        let echo = session.context.echo();
+        let echo_len = echo.as_ref().map_or(0, |echo| echo.as_bytes().len());
+        let (place_of_echo, scratch) = scratch.split_at_mut(echo_len.min(scratch.len()));
         match session.context.unprotect_request(outer, scratch) {
             Ok((inner, oscore)) => {
                 self.heard_request(now, place, slot, from);
@@ -82,6 +86,11 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
                     },
                     None => Opening::Drop,
                 }
+            }
+            Err(UnprotectError::Unverified(oscore)) => {
+                let echo = echo.as_ref().map_or(&[][..], |echo| echo.as_bytes());
+                place_of_echo.iter_mut().zip(echo).for_each(|(to, from)| *to = *from);
+                Opening::Challenge { binding: bind(slot, serial, oscore), echo: place_of_echo }
             }
             Err(error) => self.reject(error),
         }

@@ -6,7 +6,7 @@ use crate::error::HandshakeError;
 use crate::index::{Index, hash};
 use crate::limit::Bucket;
 use crate::peer::{Entry, Member};
-use capmesh_oscore::{Context, Parameters};
+use capmesh_oscore::{Context, Parameters, Replay, ReplayWindow, SequenceReservation};
 use capmesh_wire::{Instant, NodeId, Role};
 use core::net::SocketAddr;
 
@@ -19,6 +19,8 @@ pub(super) struct Session {
     pub(super) since: Instant,
     /// Whether this side was the initiator.
     pub(super) by_us: bool,
+    /// What it was derived from, if it is to outlive a restart.
+    pub(super) keys: Option<OscoreKeys>,
 }
 
 impl Session {
@@ -29,21 +31,36 @@ impl Session {
         since: Instant,
         by_us: bool,
     ) -> Option<Self> {
-        let parameters = Parameters {
-            master_secret: &keys.master_secret,
-            master_salt: &keys.master_salt,
-            id_context: None,
-            sender_id: keys.sender_id.as_bytes(),
-            recipient_id: keys.recipient_id.as_bytes(),
+        let keep = config.reserve > 0;
+        let sequence = if keep {
+            SequenceReservation::stored(0, config.reserve)
+        } else {
+            SequenceReservation::volatile()
         };
-        let mut context = Context::derive(&parameters).ok()?;
+        let mut context = restore(keys, sequence, Replay::Known(ReplayWindow::EMPTY))?;
         context.limit(config.key_use);
-        Some(Self { context, serial, since, by_us })
+        Some(Self { context, serial, since, by_us, keys: keep.then(|| keys.clone()) })
     }
 
     pub(super) fn kid(&self) -> &[u8] {
         self.context.recipient_id().as_bytes()
     }
+}
+
+/// The context of these keys.
+pub(super) fn restore(
+    keys: &OscoreKeys,
+    sequence: SequenceReservation,
+    replay: Replay,
+) -> Option<Context> {
+    let parameters = Parameters {
+        master_secret: &keys.master_secret,
+        master_salt: &keys.master_salt,
+        id_context: None,
+        sender_id: keys.sender_id.as_bytes(),
+        recipient_id: keys.recipient_id.as_bytes(),
+    };
+    Context::restore(&parameters, sequence, replay).ok()
 }
 
 /// A peer: where it is, and the session with it if there is one.

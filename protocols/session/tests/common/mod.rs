@@ -15,7 +15,7 @@ use capmesh_coap::endpoint::{
 use capmesh_coap::test_util::{Dice, Faults, Machine, World};
 use capmesh_coap::{Code, Endpoint};
 use capmesh_session::edhoc::{Credential, Identity, Kid};
-use capmesh_session::{Config, Entry, Peer, Roster, SecureEndpoint, Sessions};
+use capmesh_session::{Config, Entry, Peer, Record, Roster, SecureEndpoint, Sessions};
 use capmesh_wire::{Instant, NodeId, Role};
 use rand_core::{CryptoRng, RngCore};
 use std::cell::RefCell;
@@ -118,6 +118,10 @@ pub(crate) struct Node<const N: usize = { self::N }, const H: usize = { self::H 
     pub(crate) answered: Vec<u32>,
     pub(crate) refused: Vec<(u32, Code)>,
     pub(crate) failed: Vec<(u32, Failure)>,
+    /// What survives a restart.
+    pub(crate) flash: BTreeMap<NodeId, Record>,
+    /// Whether anything is stored.
+    pub(crate) stores: bool,
     /// How long answers take.
     pub(crate) answer_after: Duration,
     due: BTreeMap<(Instant, Responder), u32>,
@@ -142,6 +146,8 @@ impl<const N: usize, const H: usize> Node<N, H> {
             answered: Vec::new(),
             refused: Vec::new(),
             failed: Vec::new(),
+            flash: BTreeMap::new(),
+            stores: true,
             answer_after: Duration::ZERO,
             due: BTreeMap::new(),
         }
@@ -217,6 +223,10 @@ impl<const N: usize, const H: usize> Machine for Node<N, H> {
     fn poll(&mut self, now: Instant, buf: &mut [u8]) -> Option<(SocketAddr, usize)> {
         self.answer_due(now);
         loop {
+            while let Some(record) = self.core.sessions().record().filter(|_| self.stores) {
+                self.core.sessions_mut().confirm_record(&record);
+                self.flash.insert(record.id, record);
+            }
             match self.core.poll(now, &mut buf[..MTU])? {
                 Output::Transmit { to, len } => return Some((to, len)),
                 Output::Outcome(Outcome::Failed { exchange, reason }) => {
