@@ -8,6 +8,7 @@
 
 mod cross;
 mod features;
+mod fuzz;
 mod options;
 mod process;
 mod setup;
@@ -31,6 +32,7 @@ Usage: cargo xtask <chore> [options]
   tidy    house rules: dependency arrows, lengths, what a core must not contain
   cross   build every protocol crate for the three microcontroller targets
   size    build and run the firmware footprint image; compare with sizes.toml
+  fuzz    run the fuzz targets ([target]... [--seconds N] [--jobs N])
 
 `cargo xtask <chore> --help` says more about one chore.";
 
@@ -59,6 +61,7 @@ fn run() -> Result<()> {
         "test" => test::main(args),
         "tidy" => tidy::main(args),
         "cross" => cross::main(args),
+        "fuzz" => fuzz::main(args),
         "size" => size::main(args),
         _ => bail!("there is no chore {chore:?}\n\n{HELP}"),
     }

@@ -5,7 +5,7 @@ use std::{cell::Cell, fs};
 use anyhow::{Context, Result};
 
 use crate::{
-    cross, features, options,
+    cross, features, fuzz, options,
     process::{output, run, succeeds},
     setup, size,
     steps::{Done, Steps},
@@ -27,6 +27,7 @@ Usage: cargo xtask test
   doctests    examples in the documentation
   cross       no_std builds for the microcontrollers
   size        flash, stack and instructions of the protocols on a Cortex-M3
+  fuzz        30 seconds of each fuzz target
   deny        licences and sources of dependencies
   advisories  known defects of dependencies, where the database can be reached";
 
@@ -54,6 +55,7 @@ fn run_all() -> Result<()> {
     });
     steps.run("cross", || cross::build_all().map(passed));
     steps.run("size", || size::run_all().map(passed));
+    steps.run("fuzz", || fuzz::run_all().map(passed));
     steps.run("deny", || deny(&["licenses", "bans", "sources"]).map(passed));
     steps.run("advisories", advisories);
     let outcome = steps.finish();
