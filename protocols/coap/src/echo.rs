@@ -9,12 +9,10 @@
 //! The client's side is in the [endpoint](crate::endpoint), which repeats a request by itself when
 //! it is challenged.
 
+use crate::endpoint::hash::Secret;
 use capmesh_wire::Instant;
 use core::fmt;
-use core::hash::Hasher;
-#[expect(deprecated, reason = "SipHash-2-4 with a key of ours; std's replacement has no key")]
-use core::hash::SipHasher;
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 use core::time::Duration;
 
 /// The value of an Echo option as this side makes it.
@@ -109,18 +107,14 @@ impl EchoKey {
         if age > max_age { Err(EchoError::Stale) } else { Ok(age) }
     }
 
-    #[expect(deprecated, reason = "see the import")]
+    /// A name of an address that nobody else can find another address for.
+    pub(crate) fn name(&self, client: SocketAddr) -> u64 {
+        Secret::new(self.0).address(client).bits()
+    }
+
     fn mac(&self, time: [u8; TIME_LEN], client: SocketAddr) -> u64 {
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = self.0;
-        let low = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
-        let mut mac = SipHasher::new_with_keys(low, u64::from_le_bytes([i, j, k, l, m, n, o, p]));
-        mac.write(&time);
-        mac.write(&client.port().to_be_bytes());
-        match client.ip() {
-            IpAddr::V4(ip) => mac.write(&ip.octets()),
-            IpAddr::V6(ip) => mac.write(&ip.octets()),
-        }
-        mac.finish()
+        let time = u64::from(u32::from_be_bytes(time));
+        Secret::new(self.0).hash(&[self.name(client), time])
     }
 }
 
@@ -149,16 +143,6 @@ mod tests {
 
     fn client(port: u16) -> SocketAddr {
         (Ipv4Addr::new(192, 0, 2, 1), port).into()
-    }
-
-    #[test]
-    #[expect(deprecated, reason = "it is what is tested")]
-    fn the_mac_is_siphash_2_4() {
-        // The test vector of the SipHash paper, appendix A.
-        let (low, high) = (0x0706_0504_0302_0100, 0x0f0e_0d0c_0b0a_0908);
-        let mut hash = SipHasher::new_with_keys(low, high);
-        hash.write(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14]);
-        assert_eq!(hash.finish(), 0xa129_ca61_49be_45e5);
     }
 
     #[test]

@@ -47,6 +47,9 @@ impl Instant {
 }
 
 /// A duration in whole microseconds, saturating (`Duration` itself counts in 128 bits).
+///
+/// Not inlined: 64-bit multiplication is long on a 32-bit machine, and timers are set in many places.
+#[inline(never)]
 const fn micros(duration: Duration) -> u64 {
     duration.as_secs().saturating_mul(1_000_000).saturating_add(duration.subsec_micros() as u64)
 }

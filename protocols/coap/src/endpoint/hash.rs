@@ -10,7 +10,7 @@ use core::time::Duration;
 ///
 /// SipHash-2-4 (Aumasson and Bernstein, 2012) is a pseudo-random function of 128-bit keys. The uses
 /// are kept apart by the number of words that go in: 1 for random values, 2, 3 and 4 for hashes.
-pub(super) struct Secret {
+pub(crate) struct Secret {
     key: [u64; 2],
     drawn: u64,
 }
@@ -23,10 +23,10 @@ impl fmt::Debug for Secret {
 
 /// The hash of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct AddressHash(u64);
+pub(crate) struct AddressHash(u64);
 
 impl Secret {
-    pub(super) fn new(seed: [u8; 16]) -> Self {
+    pub(crate) fn new(seed: [u8; 16]) -> Self {
         let halves = [seed.first_chunk(), seed.last_chunk()];
         let key = halves.map(|half| u64::from_le_bytes(half.copied().unwrap_or_default()));
         Self { key, drawn: 0 }
@@ -43,7 +43,7 @@ impl Secret {
         Duration::from_micros((u64::from(micros(span)) * (self.random() >> 32)) >> 32)
     }
 
-    pub(super) fn address(&self, address: SocketAddr) -> AddressHash {
+    pub(crate) fn address(&self, address: SocketAddr) -> AddressHash {
         let port = u64::from(address.port());
         AddressHash(match address {
             SocketAddr::V4(v4) => self.hash(&[u64::from(u32::from(*v4.ip())), port, 0, 4]),
@@ -74,7 +74,7 @@ impl Secret {
     }
 
     /// SipHash-2-4 of the words' bytes in little-endian order.
-    fn hash(&self, words: &[u64]) -> u64 {
+    pub(crate) fn hash(&self, words: &[u64]) -> u64 {
         let [k0, k1] = self.key;
         let mut state = [
             k0 ^ 0x736f_6d65_7073_6575,
@@ -105,7 +105,7 @@ impl AddressHash {
     }
 
     /// All of the hash.
-    pub(super) const fn bits(self) -> u64 {
+    pub(crate) const fn bits(self) -> u64 {
         self.0
     }
 }

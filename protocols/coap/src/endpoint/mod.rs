@@ -35,7 +35,7 @@ mod client;
 mod config;
 mod dedup;
 mod exchange;
-mod hash;
+pub(crate) mod hash;
 mod observe;
 mod outbox;
 mod reliability;

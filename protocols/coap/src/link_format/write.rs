@@ -21,12 +21,37 @@ pub struct Attributes<'a> {
     pub other: &'a [(&'a str, &'a str)],
 }
 
-impl<'a> Attributes<'a> {
-    /// The attributes whose values are text, with their names.
-    fn texts(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
-        let named =
-            [("rt", self.resource_type), ("if", self.interface), ("title", self.title)].into_iter();
-        named.filter(|(_, value)| !value.is_empty()).chain(self.other.iter().copied())
+/// The value of an attribute on its way to a filter or a document.
+enum Text<'a> {
+    /// Words, or a text that is one if the flag is not set.
+    Quoted(&'a str, bool),
+    Number(u32),
+    Numbers(&'a [u16]),
+    Nothing,
+}
+
+impl Attributes<'_> {
+    /// Calls `take` with the name and the value of each attribute that is set, until it says to stop.
+    fn any(&self, take: &mut dyn FnMut(&str, Text<'_>) -> bool) -> bool {
+        let texts = [
+            ("rt", self.resource_type, true),
+            ("if", self.interface, true),
+            ("title", self.title, false),
+        ];
+        for (name, value, words) in texts {
+            if !value.is_empty() && take(name, Text::Quoted(value, words)) {
+                return true;
+            }
+        }
+        for (name, value) in self.other {
+            let text = if value.is_empty() { Text::Nothing } else { Text::Quoted(value, true) };
+            if take(name, text) {
+                return true;
+            }
+        }
+        !self.content_formats.is_empty() && take("ct", Text::Numbers(self.content_formats))
+            || self.size.is_some_and(|size| take("sz", Text::Number(size)))
+            || self.observable && take("obs", Text::Nothing)
     }
 }
 
@@ -55,31 +80,37 @@ impl<'a> Filter<'a> {
     /// Whether a link to the path of these segments is to be shown.
     #[must_use]
     pub fn matches(&self, path: &[&str], attributes: &Attributes<'_>) -> bool {
-        let mut digits = [0; 10];
-        match self.name {
-            "href" => self.matches_bytes(target(path)),
-            "ct" => attributes
-                .content_formats
-                .iter()
-                .any(|format| self.matches_text(decimal(u32::from(*format), &mut digits))),
-            "sz" => {
-                attributes.size.is_some_and(|size| self.matches_text(decimal(size, &mut digits)))
+        if self.name == "href" {
+            return self.matches_target(path);
+        }
+        attributes.any(&mut |name, value| name == self.name && self.matches_value(&value))
+    }
+
+    fn matches_value(&self, value: &Text<'_>) -> bool {
+        let number = |number| self.matches_text(decimal(number, &mut [0; 10]));
+        match *value {
+            Text::Nothing => self.matches_text(""),
+            Text::Number(value) => number(value),
+            Text::Numbers(values) => values.iter().any(|value| number(u32::from(*value))),
+            Text::Quoted(text, words) => {
+                self.matches_text(text)
+                    || words && text.split_ascii_whitespace().any(|word| self.matches_text(word))
             }
-            "obs" => attributes.observable && self.matches_text(""),
-            name => attributes.texts().filter(|(n, _)| *n == name).any(|(name, value)| {
-                let mut words = value.split_ascii_whitespace();
-                self.matches_text(value) || name != "title" && words.any(|w| self.matches_text(w))
-            }),
         }
     }
 
     fn matches_text(&self, text: &str) -> bool {
-        self.matches_bytes(text.bytes())
+        if self.prefix { text.starts_with(self.value) } else { text == self.value }
     }
 
-    fn matches_bytes(&self, mut bytes: impl Iterator<Item = u8>) -> bool {
-        self.value.bytes().all(|wanted| bytes.next() == Some(wanted))
-            && (self.prefix || bytes.next().is_none())
+    fn matches_target(&self, path: &[&str]) -> bool {
+        let mut wanted = self.value.chars();
+        let spelled = spell(path, &mut |c| match wanted.next() {
+            None if self.prefix => Ok(()),
+            next if next == Some(c) => Ok(()),
+            _ => Err(fmt::Error),
+        });
+        spelled.is_ok() && wanted.next().is_none()
     }
 }
 
@@ -110,36 +141,32 @@ impl<'a> LinkWriter<'a> {
         }
         self.out.write_str(if self.empty { "<" } else { ",<" })?;
         self.empty = false;
-        for byte in target(path) {
-            self.out.write_char(char::from(byte))?;
-        }
+        spell(path, &mut |c| self.out.write_char(c))?;
         self.out.write_char('>')?;
-        for (name, value) in attributes.texts() {
-            self.name(name)?;
-            if !value.is_empty() {
-                self.quoted(value)?;
+        let mut result = Ok(());
+        attributes.any(&mut |name, value| {
+            result = self.attribute(name, &value);
+            result.is_err()
+        });
+        result
+    }
+
+    fn attribute(&mut self, name: &str, value: &Text<'_>) -> fmt::Result {
+        self.out.write_char(';')?;
+        self.out.write_str(name)?;
+        match *value {
+            Text::Nothing => Ok(()),
+            Text::Number(number) => self.number('=', number),
+            Text::Numbers([number]) => self.number('=', u32::from(*number)),
+            Text::Numbers(numbers) => {
+                self.out.write_char('=')?;
+                for (at, number) in numbers.iter().enumerate() {
+                    self.number(if at == 0 { '"' } else { ' ' }, u32::from(*number))?;
+                }
+                self.out.write_char('"')
             }
+            Text::Quoted(text, _) => self.quoted(text),
         }
-        let mut digits = [0; 10];
-        if let [first, rest @ ..] = attributes.content_formats {
-            self.name("ct")?;
-            self.out.write_str(if rest.is_empty() { "=" } else { "=\"" })?;
-            self.out.write_str(decimal(u32::from(*first), &mut digits))?;
-            for format in rest {
-                self.out.write_char(' ')?;
-                self.out.write_str(decimal(u32::from(*format), &mut digits))?;
-            }
-            self.out.write_str(if rest.is_empty() { "" } else { "\"" })?;
-        }
-        if let Some(size) = attributes.size {
-            self.name("sz")?;
-            self.out.write_char('=')?;
-            self.out.write_str(decimal(size, &mut digits))?;
-        }
-        if attributes.observable {
-            self.name("obs")?;
-        }
-        Ok(())
     }
 
     /// Whether no link has been written.
@@ -148,9 +175,9 @@ impl<'a> LinkWriter<'a> {
         self.empty
     }
 
-    fn name(&mut self, name: &str) -> fmt::Result {
-        self.out.write_char(';')?;
-        self.out.write_str(name)
+    fn number(&mut self, before: char, number: u32) -> fmt::Result {
+        self.out.write_char(before)?;
+        self.out.write_str(decimal(number, &mut [0; 10]))
     }
 
     fn quoted(&mut self, value: &str) -> fmt::Result {
@@ -171,22 +198,24 @@ impl fmt::Debug for LinkWriter<'_> {
     }
 }
 
-/// The bytes of a path as a URI has them: a slash before each segment, percent-encoded where
-/// RFC 3986 section 3.3 wants it.
-fn target<'a>(path: &'a [&'a str]) -> impl Iterator<Item = u8> + use<'a> {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    let hex = |nibble: u8| HEX.get(usize::from(nibble & 15)).copied().unwrap_or(b'0');
-    path.iter().flat_map(move |segment| {
-        core::iter::once([b'/', 0, 0])
-            .chain(segment.bytes().map(move |byte| match byte {
-                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' => [byte, 0, 0],
-                b'/' | b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')'
-                | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@' => [byte, 0, 0],
-                byte => [b'%', hex(byte >> 4), hex(byte)],
-            }))
-            .flatten()
-            .filter(|byte| *byte != 0)
-    })
+/// Gives the characters of a path as a URI has them, one after the other: a slash before each
+/// segment, percent-encoded where RFC 3986 section 3.3 wants it. Stops at the first error.
+fn spell(path: &[&str], take: &mut dyn FnMut(char) -> fmt::Result) -> fmt::Result {
+    for segment in path {
+        take('/')?;
+        for byte in segment.bytes() {
+            if byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@".contains(&byte) {
+                take(char::from(byte))?;
+                continue;
+            }
+            take('%')?;
+            for nibble in [byte >> 4, byte & 15] {
+                let digit = char::from_digit(u32::from(nibble), 16).unwrap_or_default();
+                take(digit.to_ascii_uppercase())?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A number in digits, without the formatting machinery.

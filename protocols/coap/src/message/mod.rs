@@ -8,7 +8,7 @@ mod view;
 mod writer;
 
 pub use code::Code;
-pub use view::{Malformed, Message, Options};
+pub use view::{Malformed, Message, OptionValues, Options};
 pub use writer::{MessageWriter, Overflow, option_head};
 
 use core::fmt;

@@ -131,11 +131,9 @@ impl<'a> Message<'a> {
     }
 
     /// The values of one option, in order.
-    pub fn option_values(&self, number: OptionNumber) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        self.options()
-            .skip_while(move |(n, _)| *n < number)
-            .take_while(move |(n, _)| *n == number)
-            .map(|(_, value)| value)
+    #[must_use]
+    pub fn option_values(&self, number: OptionNumber) -> OptionValues<'a> {
+        OptionValues { options: self.options(), number }
     }
 
     /// The first value of one option.
@@ -227,6 +225,30 @@ impl<'a> Iterator for Options<'a> {
     /// Ends at the first malformed option; a [`Message`]'s options have none.
     fn next(&mut self) -> Option<Self::Item> {
         self.try_next().ok().flatten()
+    }
+}
+
+/// The values of one option. Made by [`Message::option_values`].
+#[derive(Clone, Debug)]
+pub struct OptionValues<'a> {
+    options: Options<'a>,
+    number: OptionNumber,
+}
+
+impl<'a> Iterator for OptionValues<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let (number, value) = self.options.next()?;
+            if number == self.number {
+                return Some(value);
+            }
+            if number > self.number {
+                // Those behind it are greater still.
+                self.options.rest = &[];
+            }
+        }
     }
 }
 

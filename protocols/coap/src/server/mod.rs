@@ -55,7 +55,6 @@ use crate::endpoint::{Event, ObservationId, Responder, Via};
 use crate::message::Message;
 use crate::option::OptionNumber;
 use capmesh_wire::Instant;
-use core::net::SocketAddr;
 use core::time::Duration;
 use heapless::Vec;
 use observers::Observers;
@@ -97,7 +96,8 @@ impl Default for ServerConfig {
 pub struct Server<P, const OBSERVERS: usize, const BODIES: usize, const BODY: usize> {
     config: ServerConfig,
     echo: EchoKey,
-    verified: Vec<(SocketAddr, Instant), VERIFIED>,
+    /// Addresses that are verified, by name, and since when.
+    verified: Vec<(u64, Instant), VERIFIED>,
     observers: Observers<P, OBSERVERS>,
     bodies: Assembler<P, BODIES, BODY>,
 }
@@ -187,20 +187,25 @@ impl<P: Copy + Eq, const OBSERVERS: usize, const BODIES: usize, const BODY: usiz
     /// Takes an Echo value that comes with the request as the proof of its sender's address, and of
     /// those that come from there for a while.
     fn check_echo(&mut self, now: Instant, out: &mut dyn Outbox<P>, incoming: &Incoming<'_, P>) {
-        let Some(address) = out.address(incoming.peer) else { return };
-        let age = self.config.echo_age;
-        self.verified.retain(|(_, since)| now.saturating_since(*since) <= age);
         let value = incoming.message.option(OptionNumber::ECHO);
+        if value.is_none() && self.verified.is_empty() {
+            return;
+        }
+        let Some(address) = out.address(incoming.peer) else { return };
+        let (age, name) = (self.config.echo_age, self.echo.name(address));
+        let known = self.verified.iter().position(|(known, _)| *known == name);
         if value.is_some_and(|value| self.echo.verify(now, address, value, age).is_ok()) {
-            self.verified.retain(|(known, _)| *known != address);
-            if self.verified.is_full() {
-                self.verified.remove(0);
+            if known.is_some() || self.verified.is_full() {
+                self.verified.remove(known.unwrap_or(0));
             }
-            let _ = self.verified.push((address, now));
+            let _ = self.verified.push((name, now));
+        } else if known
+            .and_then(|at| self.verified.get(at))
+            .is_none_or(|(_, since)| now.saturating_since(*since) > age)
+        {
+            return;
         }
-        if self.verified.iter().any(|(known, _)| *known == address) {
-            out.mark_verified(incoming.responder);
-        }
+        out.mark_verified(incoming.responder);
     }
 }
 
