@@ -1,6 +1,8 @@
 use super::*;
+use crate::aead;
 use capmesh_coap::message::{Code, Kind, MessageWriter, Token};
-use std::format;
+use std::vec::Vec;
+use std::{format, vec};
 
 const PARAMETERS: Parameters<'static> = Parameters {
     master_secret: &[0x5a; 16],
@@ -130,4 +132,107 @@ fn the_largest_partial_iv_round_trips() {
     let (inner, _) = server.unprotect_request(outer, &mut scratch).unwrap();
     assert_eq!(inner.as_bytes(), request.as_bytes());
     assert_eq!(client.protect_request(request, &mut out), Err(ProtectError::Exhausted));
+}
+
+/// An outer message with any plaintext, as only the peer can make it.
+fn seal_plaintext(
+    sender: &Context,
+    nonce: (&KeyId, u64),
+    request: (&KeyId, u64),
+    header: &[u8],
+    code: Code,
+    plaintext: &[u8],
+) -> Vec<u8> {
+    let cipher = sender.cipher(&sender.keys.sender, nonce, request);
+    let mut text = plaintext.to_vec();
+    let tag = aead::seal(cipher.key, &cipher.nonce, cipher.aad.as_bytes(), &mut text).unwrap();
+    text.extend(tag);
+    let mut out = [0; 256];
+    let mut writer =
+        MessageWriter::new(&mut out, Kind::Confirmable, code, 1, Token::EMPTY).unwrap();
+    writer.option(OptionNumber::OSCORE, header).unwrap().payload(&text).unwrap();
+    let len = writer.finish();
+    out[..len].to_vec()
+}
+
+/// Opened, or why not; then whether it is a replay if it comes again.
+fn open_plaintext(plaintext: &[u8]) -> (Result<Vec<u8>, UnprotectError>, UnprotectError) {
+    let (client, mut server) = pair();
+    let nonce = (&client.sender_id, 5);
+    let outer = seal_plaintext(&client, nonce, nonce, &[9, 5, 1], Code::POST, plaintext);
+    let outer = Message::parse(&outer).unwrap();
+    let mut scratch = [0; 256];
+    let opened = server.unprotect_request(outer, &mut scratch);
+    let opened = opened.map(|(inner, _)| inner.as_bytes().to_vec());
+    let again = server.unprotect_request(outer, &mut scratch).unwrap_err();
+    (opened, again)
+}
+
+#[test]
+fn authentic_requests_that_are_no_messages() {
+    let malformed: &[&[u8]] = &[
+        &[],                       // no code
+        &[0x45],                   // a response
+        &[0x00],                   // the empty message
+        &[0x20],                   // a reserved class
+        &[0x01, 0xff],             // a payload marker and no payload
+        &[0x01, 0xb2, b'a'],       // an option that ends early
+        &[0x01, 0xf0],             // a reserved delta
+        &[0x01, 0x0f],             // a reserved length
+        &[0x01, 0xe0, 0xff, 0xff], // an option number past 65535
+        &[0x01, 0xe0, 0xfe, 0xf2, 0x10],
+        &[0x01, 0x92, 9, 0], // OSCORE in OSCORE
+        &[0x01, 0x31, b'h'], // Uri-Host, which is outer only and critical
+        &[0x01, 0xd0, 8],    // EDHOC
+    ];
+    for plaintext in malformed {
+        let (opened, again) = open_plaintext(plaintext);
+        assert_eq!(opened, Err(UnprotectError::Malformed), "{plaintext:02x?}");
+        assert_eq!(again, UnprotectError::Replay, "{plaintext:02x?}");
+    }
+}
+
+/// A peer that does not know the class of Hop-Limit protects it.
+#[test]
+fn elective_outer_options_inside_are_dropped() {
+    let (opened, _) = open_plaintext(&[0x01, 0xb1, b'p', 0x51, 7, 0x10, 0xff, b'x']);
+    assert_eq!(opened.unwrap(), [0x40, 0x01, 0, 1, 0xb1, b'p', 0x60, 0xff, b'x']);
+}
+
+#[test]
+fn authentic_responses_that_are_no_responses() {
+    for plaintext in [&[0x01][..], &[], &[0x45, 0xff], &[0x45, 0x60]] {
+        let (mut client, server) = pair();
+        let mut binding = Binding::new(3, false);
+        let (id, peer) = (&server.sender_id, &server.recipient_id);
+        let outer = seal_plaintext(&server, (id, 0), (peer, 3), &[1, 0], Code::CHANGED, plaintext);
+        let mut scratch = [0; 256];
+        let outer = Message::parse(&outer).unwrap();
+        let refused = client.unprotect_response(&mut binding, outer, &mut scratch).unwrap_err();
+        assert_eq!(refused, UnprotectError::Malformed, "{plaintext:02x?}");
+    }
+}
+
+#[test]
+fn observe_values_are_the_ends_of_partial_ivs() {
+    for (piv, header, value) in [
+        (0, &[1, 0][..], &[][..]),
+        (0x12, &[1, 0x12], &[0x12]),
+        (0x01_2345_6789, &[5, 0x01, 0x23, 0x45, 0x67, 0x89], &[0x45, 0x67, 0x89]),
+        (0x0100_0000, &[4, 1, 0, 0, 0], &[]),
+    ] {
+        let (mut client, server) = pair();
+        let mut binding = Binding::new(3, true);
+        let (id, peer) = (&server.sender_id, &server.recipient_id);
+        let plaintext = [0x45, 0x60, 0x61, 50, 0xff, b'v'];
+        let outer =
+            seal_plaintext(&server, (id, piv), (peer, 3), header, Code::CONTENT, &plaintext);
+        // As short as it may be: the value takes room that the OSCORE option leaves.
+        let mut scratch = vec![0; outer.len()];
+        let outer = Message::parse(&outer).unwrap();
+        let inner = client.unprotect_response(&mut binding, outer, &mut scratch).unwrap();
+        assert_eq!(inner.option(OptionNumber::OBSERVE), Some(value));
+        assert_eq!(inner.option(OptionNumber::CONTENT_FORMAT), Some(&[50][..]));
+        assert_eq!(inner.payload(), b"v");
+    }
 }

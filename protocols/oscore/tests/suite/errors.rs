@@ -103,11 +103,10 @@ fn requests_that_are_not_authentic() {
     assert_eq!(request_error(&mut server, &outer), UnprotectError::Replay);
 }
 
-/// A tag on nothing at all: authentic, but no message.
+/// Calls that only a mistake of the caller's makes.
 #[test]
-fn authentic_but_malformed_messages_are_refused_and_not_accepted_again() {
+fn what_is_not_to_be_protected() {
     let (mut client, mut server) = pair();
-    // OSCORE inside of OSCORE can only be made by a peer that does not keep to the RFC.
     let nested = [(OptionNumber::OSCORE, &b"\x09\0c"[..])];
     for (code, options, expected) in [
         (Code::GET, &nested[..], ProtectError::Nested),
