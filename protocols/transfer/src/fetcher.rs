@@ -9,11 +9,17 @@ use capmesh_coap::option::OptionNumber;
 use capmesh_coap::server::Outbox;
 use capmesh_coap::{Code, Message, MessageWriter};
 use capmesh_wire::{Digest, Instant};
+use core::net::SocketAddr;
 use core::time::Duration;
 use heapless::Vec;
 
 /// How long a peer is left alone when the endpoint has no room for another request.
 const FULL: Duration = Duration::from_millis(250);
+
+/// The most RAM that a transfer of up to 1 MB takes with the default bounds, in bytes.
+const BUDGET: usize = 4096;
+
+const _: () = assert!(size_of::<Fetcher<SocketAddr>>() <= BUDGET);
 
 /// What is left to do for whoever drives a [`Fetcher`]; see [`Output`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,13 +67,13 @@ struct Asked<P> {
 
 /// A [`Fetch`] whose requests go out as confirmable GETs.
 ///
-/// The bounds are those of [`Fetch`]. The endpoint needs room for `WINDOW` exchanges if all of them
+/// The bounds are those of [`Fetch`]; the default ones take 4 KB of RAM at most. The endpoint needs room for `WINDOW` exchanges if all of them
 /// are to be in flight; where there is less, fewer are.
 pub struct Fetcher<
     P,
     const WORDS: usize = 34,
     const PEERS: usize = 4,
-    const WINDOW: usize = 8,
+    const WINDOW: usize = 4,
     const CHUNK: usize = 1024,
     const BUFFERS: usize = 2,
 > {

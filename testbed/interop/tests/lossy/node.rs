@@ -127,6 +127,9 @@ impl Resource<Peer> for Echoes<'_> {
     }
 }
 
+// A transfer over sessions, with everything that belongs to it.
+const _: () = assert!(size_of::<Fetcher<Peer>>() <= 4096);
+
 /// A transfer under way.
 struct Wanted {
     fetcher: Fetcher<Peer>,

@@ -634,9 +634,11 @@ fn peers_that_announce_little_are_asked_for_it_first() {
 
 #[test]
 fn the_default_transfer_fits_four_kilobytes() {
-    // A peer is named by an index into the table of sessions.
-    let size = size_of::<Fetch<u16>>();
-    assert!(size <= 4096, "{size}");
-    let one_buffer = size_of::<Fetch<u16, 34, 4, 8, 1024, 1>>();
-    assert!(one_buffer <= 3072, "{one_buffer}");
+    assert_eq!(Bitmap::<34>::CAPACITY, 1088);
+    let by_number = size_of::<Fetch<u16>>();
+    assert!(by_number <= 3600, "{by_number}");
+    let by_address = size_of::<Fetch<core::net::SocketAddr>>();
+    assert!(by_address <= 3840, "{by_address}");
+    let one_buffer = size_of::<Fetch<u16, 34, 4, 4, 1024, 1>>();
+    assert!(one_buffer <= 2576, "{one_buffer}");
 }
