@@ -182,14 +182,16 @@ fn a_blob_arrives_and_every_exchange_ends_once() {
         }
         Err(_) => SEEDS,
     };
-    let (mut answered, mut accepted) = (0, 0);
+    let (mut failed, mut accepted) = (0, 0);
     for seed in seeds {
         let ends = check_seed(seed);
         eprintln!("seed {seed}: {ends:?}");
-        answered += ends.answered;
+        failed += ends.failed;
         accepted += ends.accepted;
     }
-    assert!(answered * 2 > accepted, "{answered} of {accepted}");
+    // Five transmissions, of which each is answered with a probability of 0.49, all fail in 3.5 % of
+    // all cases.
+    assert!(failed <= 5 + accepted / 14, "{failed} of {accepted}");
 }
 
 /// One reboot, at each of the first steps in turn: every moment of the handshake and of the first
