@@ -3,6 +3,7 @@
 use crate::keys;
 use crate::{ask, serve};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -111,7 +112,15 @@ pub(crate) enum Third {
 /// The program: does what the command line says.
 #[must_use]
 pub fn main() -> ExitCode {
-    run(Arguments::parse()).unwrap_or_else(|error| {
+    main_with(std::env::args_os().skip(1))
+}
+
+/// The program with these arguments, for programs that contain it.
+#[must_use]
+pub fn main_with(arguments: impl IntoIterator<Item: Into<OsString>>) -> ExitCode {
+    let arguments = arguments.into_iter().map(Into::into);
+    let arguments = std::iter::once("coap-pair".into()).chain(arguments);
+    run(Arguments::parse_from(arguments)).unwrap_or_else(|error| {
         eprintln!("coap-pair: {error}");
         ExitCode::FAILURE
     })

@@ -52,6 +52,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "capmesh-wire",
         ],
     ),
+    ("capmesh-bench", ANY_BELOW),
     ("capmesh-interop", ANY_BELOW),
     ("capmesh-sim", ANY_BELOW),
     ("capmesh-emulator", ANY_BELOW),
