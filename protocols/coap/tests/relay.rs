@@ -17,6 +17,7 @@ use capmesh_coap::security::Plain;
 use capmesh_coap::server::{Done, Handled, Reply, Request, Resource, Route, Server, ServerConfig};
 use capmesh_coap::{Code, Kind, Message, MessageWriter};
 use capmesh_wire::Instant;
+use proptest::prelude::*;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -76,6 +77,7 @@ struct Node {
 enum Told {
     Response(Vec<u8>, bool),
     Failed(Failure),
+    Finished,
 }
 
 /// Nodes 0, 1, ... at fd00::1, fd00::2, ..., each of which hears its neighbours only.
@@ -244,7 +246,7 @@ impl Net {
                     Some(Outcome::ObservationEnded { observation, .. }) => {
                         server.ended(observation);
                     }
-                    Some(Outcome::Finished { .. }) => {}
+                    Some(Outcome::Finished { .. }) => told.push(Told::Finished),
                 },
             }
         }
@@ -458,7 +460,7 @@ fn observe(net: &mut Net) -> ExchangeId {
 fn shown(net: &mut Net) -> Vec<(Vec<u8>, bool)> {
     let shown = |told: Told| match told {
         Told::Response(bytes, last) => (parsed(&bytes).payload().to_vec(), last),
-        Told::Failed(reason) => panic!("{reason:?}"),
+        other => panic!("{other:?}"),
     };
     net.nodes[0].told.drain(..).map(shown).collect()
 }
@@ -506,4 +508,66 @@ fn a_client_that_deregisters_through_the_relay_is_forgotten() {
     net.run(Duration::from_secs(100));
     assert!(net.nodes[1].relay.is_empty());
     assert_eq!(net.nodes[2].server.observers(), 0);
+}
+
+/// Option numbers that a relay looks at, and a few that nobody knows.
+const NUMBERS: [u16; 22] =
+    [1, 3, 3, 4, 6, 6, 7, 9, 11, 14, 15, 16, 16, 23, 27, 35, 35, 39, 39, 258, 65000, 65001];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn whatever_is_to_be_relayed_ends(
+        requests in proptest::collection::vec(
+            (
+                1..=8_u8,
+                proptest::collection::vec(
+                    (
+                        proptest::sample::select(&NUMBERS[..]),
+                        prop_oneof![
+                            Just(b"coap".to_vec()),
+                            Just(b"fd00::3".to_vec()),
+                            Just(b"coap://[fd00::3]/thing".to_vec()),
+                            "(coap|x)://(\\[fd00::3\\]|node-2|h)?(:[0-9]{0,6})?/?[a-z%/?&#]{0,6}"
+                                .prop_map(String::into_bytes),
+                            proptest::collection::vec(any::<u8>(), 0..6),
+                        ],
+                    ),
+                    0..6,
+                ),
+                proptest::collection::vec(any::<u8>(), 0..40),
+            ),
+            1..12,
+        ),
+        deaf: bool,
+    ) {
+        let mut net = Net::new(3);
+        if deaf {
+            net.deaf.push(2);
+        }
+        for (code, options, payload) in requests {
+            let kind = Reliability::Confirmable;
+            let to = Hop::Address(address(1));
+            let (now, endpoint) = (net.now, &mut net.nodes[0].endpoint);
+            let sent = endpoint.request(now, to, kind, Code(code), |writer| {
+                for (number, value) in &options {
+                    writer.option(OptionNumber(*number), value)?;
+                }
+                writer.payload(&payload)?;
+                Ok(())
+            });
+            prop_assert!(sent.is_ok());
+            // With No-Response, it may be that nothing comes.
+            net.run(Duration::from_secs(200));
+            prop_assert!(net.nodes[0].told.len() == 1, "{:?}", net.nodes[0].told);
+            net.nodes[0].told.clear();
+            let exchange = sent.unwrap();
+            net.nodes[0].endpoint.cancel(net.now, exchange);
+        }
+        net.deaf.clear();
+        net.change(2, b"to end observations");
+        net.run(Duration::from_secs(600));
+        prop_assert!(net.nodes[1].relay.is_empty());
+    }
 }

@@ -17,6 +17,8 @@ use capmesh_coap::server::ServerConfig;
 use capmesh_coap::{Code, Kind, MessageWriter, Token};
 use plug::site::{targets, text};
 use plug::world::{Fate, Seen, Side, World, unlimited};
+use proptest::prelude::*;
+use std::collections::HashSet;
 use std::time::Duration;
 
 const PICKY: OptionNumber = OptionNumber(65001);
@@ -407,6 +409,106 @@ fn a_repeated_post_is_handled_once() {
     let result = world.transfer(transfer(&body, 256), Code::POST, "large-post", &body);
     assert_eq!(result.map(|body| body.len()), Ok(1_000));
     assert_eq!(world.site.large_post.calls, 1);
+}
+
+#[test]
+fn the_blocks_of_a_fetch_are_had_with_and_without_its_body() {
+    let mut world = World::new();
+    let body = text(600);
+    let reversed: Vec<u8> = body.iter().rev().copied().collect();
+    let got = world.transfer(transfer(&body, 256), Code::FETCH, "large-post", &body);
+    assert_eq!(got, Ok(reversed));
+    assert_eq!(world.site.large_post.calls, 1);
+
+    // A client that repeats the body for every block, to a server that has kept nothing.
+    world.reboot_server();
+    let response = world.ask(Code::FETCH, |writer| {
+        writer.path("large-post").unwrap().option(OptionNumber::URI_QUERY, b"times=9").unwrap();
+        BlockValue::new(2, false, size(64)).unwrap().write(OptionNumber::BLOCK2, writer).unwrap();
+        writer.payload(b"0123456789abcdef").unwrap();
+    });
+    let block = BlockValue::find(&response.message(), OptionNumber::BLOCK2).unwrap();
+    assert_eq!((response.code(), block), (Code::CONTENT, BlockValue::new(2, false, size(64))));
+    assert_eq!(response.payload(), b"fedcba9876543210");
+}
+
+/// Option numbers that somebody here looks at, and a few that nobody knows.
+const NUMBERS: [u16; 30] = [
+    0, 1, 3, 4, 5, 6, 7, 8, 9, 11, 11, 11, 12, 14, 15, 15, 16, 17, 20, 21, 23, 27, 28, 35, 39, 60,
+    252, 258, 292, 65001,
+];
+
+const PATHS: [&str; 10] = [
+    "test",
+    "large",
+    "large-post",
+    "large-create/0",
+    "obs",
+    "picky",
+    "path/x",
+    ".well-known/core",
+    "separate",
+    "query",
+];
+
+prop_compose! {
+    fn wild_message()(
+        kind in prop_oneof![Just(Kind::Confirmable), Just(Kind::NonConfirmable)],
+        code in 1..=8_u8,
+        id: u16,
+        token: [u8; 8],
+        path in proptest::sample::select(&PATHS[..]),
+        options in proptest::collection::vec(
+            (
+                proptest::sample::select(&NUMBERS[..]),
+                prop_oneof![
+                    proptest::collection::vec(any::<u8>(), 0..4),
+                    Just(b"a=b".to_vec()),
+                    proptest::collection::vec(any::<u8>(), 0..30),
+                ],
+            ),
+            0..4,
+        ),
+        payload in prop_oneof![Just(vec![]), Just(vec![7; 16]), proptest::collection::vec(any::<u8>(), 0..80)],
+    ) -> Vec<u8> {
+        let mut buf = [0; 512];
+        let token = Token::new(&token).unwrap();
+        let mut writer = MessageWriter::new(&mut buf, kind, Code(code), id, token).unwrap();
+        writer.path(path).unwrap();
+        for (number, value) in &options {
+            writer.option(OptionNumber(*number), value).unwrap();
+        }
+        writer.payload(&payload).unwrap();
+        let len = writer.finish();
+        buf[..len].to_vec()
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn whatever_is_asked_has_one_answer_and_breaks_nothing(
+        messages in proptest::collection::vec(wild_message(), 1..30),
+    ) {
+        let (mut world, mut ids) = (World::new(), HashSet::new());
+        for bytes in messages {
+            let request = capmesh_coap::Message::parse(&bytes).unwrap();
+            let said = world.raw(Via::Unicast, &bytes);
+            let answers = said.iter().filter(|seen| {
+                seen.code() != Code::EMPTY && seen.option(OptionNumber::OBSERVE).is_none()
+            });
+            let answers: Vec<_> = answers.filter(|seen| seen.token() == request.token()).collect();
+            prop_assert!(answers.iter().all(|seen| seen.bytes[4..] == answers[0].bytes[4..]));
+            // If it is not by chance the id of one before, of which this is then a duplicate.
+            if ids.insert(request.id()) && request.kind() == Kind::Confirmable {
+                prop_assert!(!said.is_empty());
+            }
+            prop_assert!(world.server.observers() <= 4);
+        }
+        world.run(Duration::from_secs(300));
+        prop_assert_eq!(world.ask(Code::GET, at("query")).code(), Code::CONTENT);
+    }
 }
 
 #[test]

@@ -215,7 +215,8 @@ pub(super) fn present<P: Copy>(
 ) -> Option<ETag> {
     let head = buf.get_mut(..Reply::HEAD)?;
     let mut reply = Reply::new(head, Windowed::new(&mut [], 0));
-    let get = Request { method: Code::GET, body: &[], ..*request };
+    // Nobody is to be answered with it, now or later.
+    let get = Request { method: Code::GET, body: &[], responder: None, ..*request };
     match resource.handle(&get, &mut reply) {
         Ok(Done::Content) => Some(reply.etag.unwrap_or(reply.body.etag())),
         _ => None,

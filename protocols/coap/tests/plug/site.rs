@@ -154,6 +154,11 @@ pub struct Reverse {
 }
 
 impl<P: Copy> Resource<P> for Reverse {
+    fn fetch(&mut self, request: &Request<'_, P>, reply: &mut Reply<'_>) -> Handled {
+        Resource::<P>::post(self, request, reply)?;
+        Ok(Done::Content)
+    }
+
     fn post(&mut self, request: &Request<'_, P>, reply: &mut Reply<'_>) -> Handled {
         self.calls += 1;
         reply.content_format(TEXT);
