@@ -91,8 +91,9 @@ fn who_is_on_the_signed_roster_can_shake_hands() {
         let message_2 = wait_2.receive(&buf[..len]).unwrap();
         let entry = find(&roster, &message_2.credential_id().unwrap()).unwrap();
         assert_eq!(entry.role, Role::Gateway);
-        let (_, len) = message_2.verify(&entry.credential, &initiator, transfer, &mut buf).unwrap();
-        let message_3 = wait_3.receive(&buf[..len]).unwrap();
+        let mut out = [0; MAX_MESSAGE];
+        let (_, len) = message_2.verify(&entry.credential, &initiator, transfer, &mut out).unwrap();
+        let message_3 = wait_3.receive(&out[..len]).unwrap();
         let entry = find(&roster, &message_3.credential_id().unwrap()).unwrap();
         assert_eq!((entry.role, entry.id), (Role::Node, public(n).id()));
         message_3.verify(&entry.credential).unwrap();

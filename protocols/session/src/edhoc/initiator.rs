@@ -1,11 +1,15 @@
 //! The initiator's side of a handshake.
 
+use super::dh::{Shared, agree};
 use super::keys::{Completed, EphemeralKey, Secret, copy};
 use super::message::{Plaintext, check_own_room, read_message_2};
 use super::suite2::{Step, Suite2};
-use super::{ConnectionId, Credential, CredentialId, Identity, Refusal, Transfer};
+use super::{ConnectionId, Credential, CredentialId, Identity, Refusal, Text, Transfer};
 use core::fmt;
-use lakers::{BufferMessage2, EdhocBuffer, InitiatorStart, MAX_SUITES_LEN, ProcessingM2, WaitM2};
+use lakers::{
+    BufferMessage2, EdhocBuffer, InitiatorStart, MAX_SUITES_LEN, ProcessedM2, ProcessingM2, WaitM2,
+    WaitM4,
+};
 
 /// An initiator about to begin. Begins with [`Initiator::start`].
 #[derive(Debug)]
@@ -27,6 +31,7 @@ impl Initiator {
 
     /// Names more preferred suites before the selected one, as an initiator that has several does
     /// after an error message (RFC 9528 section 6.3).
+    #[inline(never)]
     pub(super) fn start_with_suites(
         ephemeral: &EphemeralKey,
         suites: &[u8],
@@ -41,7 +46,7 @@ impl Initiator {
             x: ephemeral.private,
             g_x: ephemeral.public,
         });
-        let mut crypto = Suite2::new(Step::Compose);
+        let mut crypto = Suite2::new(Step::Compose, &[]);
         let composed = lakers::i_prepare_message_1(&state.0, &mut crypto, c_i.lakers(), &None);
         let (wait, message) = crypto.check(composed)?;
         let next = AwaitMessage2 { state: Secret(wait), c_i };
@@ -67,17 +72,80 @@ impl AwaitMessage2 {
     ///
     /// # Errors
     /// Why it was refused; the handshake is over then.
-    pub fn receive(self, message_2: &[u8]) -> Result<Message2, Refusal> {
-        let (_, ciphertext) = read_message_2(message_2)?;
-        let buffer = BufferMessage2::new_from_slice(message_2).map_err(|_| Refusal::TooLong)?;
-        let mut crypto = Suite2::new(Step::Receive2(ciphertext));
-        let parsed = lakers::i_parse_message_2(&self.state.0, &mut crypto, &buffer);
-        let (state, _, _, _) = crypto.check(parsed)?;
-        let state = Secret(state);
-        let c_r = Plaintext::read_2(state.0.plaintext_2.as_slice())?.c_r;
+    pub fn receive(self, message_2: &[u8]) -> Result<Message2<'_>, Refusal> {
+        let (g_y, _) = read_message_2(message_2)?;
+        let g_xy = [agree(&self.state.0.x, g_y)?];
+        let plaintext = read_2(&self.state.0, message_2, &g_xy)?;
+        let c_r = Plaintext::read_2(&plaintext)?.c_r;
         let c_r = c_r.filter(|c_r| *c_r != self.c_i).ok_or(Refusal::ConnectionId)?;
-        Ok(Message2 { state, c_i: self.c_i, c_r })
+        Ok(Message2 { state: self.state, c_i: self.c_i, c_r, message_2, g_xy, plaintext })
     }
+}
+
+/// Decrypts message_2 with lakers.
+#[inline(never)]
+fn parse_2(
+    state: &WaitM2,
+    message_2: &[u8],
+    g_xy: &[Shared; 1],
+) -> Result<Secret<ProcessingM2>, Refusal> {
+    let (_, ciphertext) = read_message_2(message_2)?;
+    let buffer = BufferMessage2::new_from_slice(message_2).map_err(|_| Refusal::TooLong)?;
+    let mut crypto = Suite2::new(Step::Receive2(ciphertext), g_xy);
+    let parsed = lakers::i_parse_message_2(state, &mut crypto, &buffer);
+    crypto.check(parsed).map(|(state, _, _, _)| Secret(state))
+}
+
+/// The plaintext of message_2.
+#[inline(never)]
+fn read_2(state: &WaitM2, message_2: &[u8], g_xy: &[Shared; 1]) -> Result<Text, Refusal> {
+    let state = parse_2(state, message_2, g_xy)?;
+    Text::from_slice(state.0.plaintext_2.as_slice()).map_err(|_| Refusal::TooLong)
+}
+
+/// Verifies MAC_2 with lakers.
+#[inline(never)]
+fn verify_2(
+    message: &Message2<'_>,
+    credential: &Credential,
+    identity: &Identity,
+    mac: [u8; 8],
+) -> Result<Secret<ProcessedM2>, Refusal> {
+    let (g_y, _) = read_message_2(message.message_2)?;
+    let shared =
+        [agree(&message.state.0.x, credential.public_key())?, agree(identity.private_key(), g_y)?];
+    verify_mac_2(message, credential, identity, mac, &shared)
+}
+
+/// The part of [`verify_2`] that is lakers'.
+#[inline(never)]
+fn verify_mac_2(
+    message: &Message2<'_>,
+    credential: &Credential,
+    identity: &Identity,
+    mac: [u8; 8],
+    shared: &[Shared],
+) -> Result<Secret<ProcessedM2>, Refusal> {
+    let state = parse_2(&message.state.0, message.message_2, &message.g_xy)?;
+    let mut crypto = Suite2::new(Step::Verify(mac), shared);
+    let key = identity.private_key();
+    let verified = lakers::i_verify_message_2(&state.0, &mut crypto, credential.lakers(), key);
+    crypto.check(verified).map(Secret)
+}
+
+/// Composes message_3 with lakers.
+#[inline(never)]
+fn compose_3(
+    state: &ProcessedM2,
+    identity: &Identity,
+    transfer: Transfer,
+    out: &mut [u8],
+) -> Result<(Secret<WaitM4>, usize), Refusal> {
+    let mut crypto = Suite2::new(Step::Compose, &[]);
+    let own = identity.credential().lakers();
+    let composed = lakers::i_prepare_message_3(state, &mut crypto, own, transfer.lakers(), &None);
+    let (done, message_3, _) = crypto.check(composed)?;
+    Ok((Secret(done), copy(message_3.as_slice(), out)?))
 }
 
 impl fmt::Debug for AwaitMessage2 {
@@ -87,13 +155,16 @@ impl fmt::Debug for AwaitMessage2 {
 }
 
 /// A message_2 that has been read and not yet verified.
-pub struct Message2 {
-    state: Secret<ProcessingM2>,
+pub struct Message2<'a> {
+    state: Secret<WaitM2>,
     c_i: ConnectionId,
     c_r: ConnectionId,
+    message_2: &'a [u8],
+    g_xy: [Shared; 1],
+    plaintext: Text,
 }
 
-impl Message2 {
+impl Message2<'_> {
     /// The connection identifier that the responder chose.
     #[must_use]
     pub const fn connection_id(&self) -> ConnectionId {
@@ -105,7 +176,7 @@ impl Message2 {
     /// # Errors
     /// Never; the plaintext was read before.
     pub fn credential_id(&self) -> Result<CredentialId<'_>, Refusal> {
-        Ok(Plaintext::read_2(self.state.0.plaintext_2.as_slice())?.id_cred)
+        Ok(Plaintext::read_2(&self.plaintext)?.id_cred)
     }
 
     /// Verifies the responder's MAC with its credential, and writes message_3 to `out`: two
@@ -124,26 +195,13 @@ impl Message2 {
         out: &mut [u8],
     ) -> Result<(Completed, usize), Refusal> {
         check_own_room(identity.credential(), transfer, None)?;
-        let plaintext = Plaintext::read_2(self.state.0.plaintext_2.as_slice())?;
+        let plaintext = Plaintext::read_2(&self.plaintext)?;
         if !plaintext.id_cred.is(credential) {
             return Err(Refusal::UnknownCredential);
         }
         plaintext.check_room(credential.as_bytes())?;
-        let mut crypto = Suite2::new(Step::Verify(plaintext.mac));
-        let private_key = identity.private_key();
-        let verified = lakers::i_verify_message_2(
-            &self.state.0,
-            &mut crypto,
-            credential.lakers(),
-            private_key,
-        );
-        let state = Secret(crypto.check(verified)?);
-        let mut crypto = Suite2::new(Step::Compose);
-        let own = identity.credential().lakers();
-        let composed =
-            lakers::i_prepare_message_3(&state.0, &mut crypto, own, transfer.lakers(), &None);
-        let (done, message_3, _) = crypto.check(composed)?;
-        let done = Secret(done);
+        let state = verify_2(&self, credential, identity, plaintext.mac)?;
+        let (done, len) = compose_3(&state.0, identity, transfer, out)?;
         let completed = Completed {
             prk_4e3m: done.0.prk_4e3m,
             th_4: done.0.th_4,
@@ -152,11 +210,11 @@ impl Message2 {
             ours: self.c_i,
             theirs: self.c_r,
         };
-        Ok((completed, copy(message_3.as_slice(), out)?))
+        Ok((completed, len))
     }
 }
 
-impl fmt::Debug for Message2 {
+impl fmt::Debug for Message2<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Message2({:?}, {:?})", self.c_i, self.c_r)
     }

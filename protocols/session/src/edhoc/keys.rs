@@ -21,6 +21,7 @@ impl EphemeralKey {
     /// A fresh key pair. `rng` is asked for 32 bytes until they are a scalar, which the first ones
     /// are but for one time in 2^32.
     #[must_use]
+    #[inline(never)]
     pub fn generate(rng: &mut (impl RngCore + CryptoRng)) -> Self {
         let secret = p256::SecretKey::random(rng);
         Self {
@@ -90,11 +91,12 @@ impl Completed {
 
     /// EDHOC_Exporter with an empty context (RFC 9528 section 4.2.1). Labels 0 and 1 are OSCORE's,
     /// 32768 and up are private; this takes those that lakers does, up to 23, and at most 255 bytes.
+    #[inline(never)]
     pub fn export(&self, label: u8, out: &mut [u8]) {
         let state = LakersCompleted { prk_out: self.prk_out, prk_exporter: self.prk_exporter };
         let mut state = Secret(state);
         let context = [0; MAX_KDF_CONTEXT_LEN];
-        let crypto = &mut Suite2::new(Step::Compose);
+        let crypto = &mut Suite2::new(Step::Compose, &[]);
         let mut bytes = lakers::edhoc_exporter(
             &state.0,
             crypto,
@@ -113,6 +115,7 @@ impl Completed {
     ///
     /// # Errors
     /// If it does not fit (it takes nine bytes).
+    #[inline(never)]
     pub fn compose_message_4(&self, out: &mut [u8]) -> Result<usize, Refusal> {
         let mut state = Secret(ProcessedM3 {
             prk_4e3m: self.prk_4e3m,
@@ -120,7 +123,7 @@ impl Completed {
             prk_out: self.prk_out,
             prk_exporter: self.prk_exporter,
         });
-        let mut crypto = Suite2::new(Step::Compose);
+        let mut crypto = Suite2::new(Step::Compose, &[]);
         let composed = lakers::r_prepare_message_4(&state.0, &mut crypto, &None);
         state.wipe();
         let (completed, message) = crypto.check(composed)?;
@@ -132,6 +135,7 @@ impl Completed {
     ///
     /// # Errors
     /// If it is not the responder's.
+    #[inline(never)]
     pub fn verify_message_4(&self, message: &[u8]) -> Result<(), Refusal> {
         check_ciphertext(message)?;
         let buffer = BufferMessage4::new_from_slice(message).map_err(|_| Refusal::TooLong)?;
@@ -141,7 +145,7 @@ impl Completed {
             prk_out: self.prk_out,
             prk_exporter: self.prk_exporter,
         });
-        let mut crypto = Suite2::new(Step::Receive4);
+        let mut crypto = Suite2::new(Step::Receive4, &[]);
         let verified = lakers::i_process_message_4(&mut state.0, &mut crypto, &buffer);
         state.wipe();
         let (completed, _) = crypto.check(verified)?;

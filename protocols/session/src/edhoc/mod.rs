@@ -7,7 +7,7 @@
 //!
 //! - every message and decrypted plaintext is parsed whole, in deterministic encoding, within bounds
 //!   that no buffer of lakers' can overflow;
-//! - points are decompressed, which refuses coordinates past the prime or off the curve;
+//! - points are decompressed here, which refuses coordinates past the prime or off the curve;
 //! - received MACs are compared in constant time, and lakers' own comparison learns no more than the
 //!   result;
 //! - secrets that this module holds are wiped when they are dropped. Copies that lakers makes on the
@@ -22,6 +22,9 @@
 //! | [`Message2::verify`] | message_3 → | [`AwaitMessage3::receive`], [`Message3::verify`] |
 //! | [`Completed`] | (← message_4) | [`Completed`] |
 //!
+//! Diffie-Hellman is done ahead of lakers' steps, and what was received is decrypted again when the
+//! credential is known, rather than kept: so the stack stays shallow where it matters.
+//!
 //! Between `receive` and `verify` the caller looks up whom the [`CredentialId`] names. A responder
 //! trusts its peer, and an initiator may use its keys, from [`Completed`] on.
 //!
@@ -32,6 +35,7 @@
 
 mod cbor;
 mod credential;
+mod dh;
 mod error;
 mod identifier;
 mod initiator;
@@ -73,6 +77,9 @@ pub const MAX_MESSAGE: usize = lakers::MAX_MESSAGE_SIZE_LEN;
 
 /// The longest credential, in bytes.
 pub const MAX_CREDENTIAL: usize = 128;
+
+/// A decrypted plaintext.
+type Text = heapless::Vec<u8, MAX_MESSAGE, u8>;
 
 const _: () = assert!(MAX_MESSAGE == 192, "the bounds in `message` are derived for this size");
 

@@ -2,13 +2,14 @@
 
 use super::Refusal;
 use super::cbor::Reader;
+use super::dh::Shared;
 use super::message::{Plaintext, read_ead};
 use capmesh_oscore::aead;
+use core::fmt;
 use lakers::{
     AES_CCM_TAG_LEN, BufferCiphertext3, BufferPlaintext3, BytesCcmIvLen, BytesCcmKeyLen,
     BytesHashLen, BytesMaxBuffer, BytesMaxInfoBuffer, BytesP256ElemLen, EDHOCError, MAX_BUFFER_LEN,
 };
-use p256::elliptic_curve::point::DecompressPoint;
 use sha2::{Digest, Sha256};
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 
@@ -21,9 +22,10 @@ const MAC_3: u8 = 6;
 ///
 /// It sees what lakers decrypts before lakers parses it, and takes MACs out of lakers' hands; why it
 /// refused is found with [`Suite2::check`] after the step.
-#[derive(Debug)]
 pub(super) struct Suite2<'a> {
     step: Step<'a>,
+    /// The results of the Diffie-Hellman operations of the step, in their order.
+    shared: &'a [Shared],
     refused: Option<Refusal>,
 }
 
@@ -43,8 +45,8 @@ pub(super) enum Step<'a> {
 }
 
 impl<'a> Suite2<'a> {
-    pub(super) const fn new(step: Step<'a>) -> Self {
-        Self { step, refused: None }
+    pub(super) const fn new(step: Step<'a>, shared: &'a [Shared]) -> Self {
+        Self { step, shared, refused: None }
     }
 
     /// What went wrong in the step, by what was seen here or else by what lakers says.
@@ -87,6 +89,13 @@ impl<'a> Suite2<'a> {
         for (to, from) in expected.iter_mut().zip(received) {
             *to = u8::conditional_select(&!from, &from, is_equal);
         }
+    }
+}
+
+/// lakers asks for it; secrets do not show.
+impl fmt::Debug for Suite2<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Suite2")
     }
 }
 
@@ -165,20 +174,14 @@ impl lakers::CryptoTrait for Suite2<'_> {
         Ok(buffer)
     }
 
-    fn p256_ecdh(
-        &mut self,
-        private_key: &BytesP256ElemLen,
-        public_key: &BytesP256ElemLen,
-    ) -> BytesP256ElemLen {
-        let secret = p256::SecretKey::from_bytes(private_key.into());
-        // Either of the two points of an x-coordinate gives the same x-coordinate.
-        let point = p256::AffinePoint::decompress(public_key.into(), 1.into()).into_option();
-        let (Ok(secret), Some(point)) = (secret, point) else {
+    fn p256_ecdh(&mut self, _: &BytesP256ElemLen, _: &BytesP256ElemLen) -> BytesP256ElemLen {
+        if let Some((first, rest)) = self.shared.split_first() {
+            self.shared = rest;
+            first.0
+        } else {
             self.refuse(Refusal::InvalidPoint);
-            return [0; 32];
-        };
-        let shared = p256::ecdh::diffie_hellman(secret.to_nonzero_scalar(), point);
-        (*shared.raw_secret_bytes()).into()
+            [0; 32]
+        }
     }
 
     /// Not used: ephemeral keys and connection identifiers are given to lakers.

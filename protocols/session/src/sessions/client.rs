@@ -21,6 +21,7 @@ const REPLAY: &[u8] = b"Replay detected";
 impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions<R, G, N, H> {
     /// Seals a request to a peer: in a session that was just agreed on and takes message_3 along, or
     /// in the present one, or not yet.
+    #[inline(never)]
     pub(super) fn seal_for_member(
         &mut self,
         now: Instant,
@@ -69,6 +70,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
         }
     }
 
+    #[inline(never)]
     pub(super) fn reopen_any_request(
         &mut self,
         binding: &Binding,
@@ -85,6 +87,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
         inner.map(|inner| inner.as_bytes().len()).map_err(|_| SealError::NoKeys)
     }
 
+    #[inline(never)]
     pub(super) fn open_any_response<'b>(
         &mut self,
         now: Instant,
@@ -136,6 +139,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     /// perhaps somebody else wants that to be believed. Believing it costs a handshake, so it is
     /// believed as often as [`Config::restarts`](crate::Config::restarts) allows; and the session is
     /// given up only when there is another.
+    #[inline(never)]
     fn unprotected<'b>(
         &mut self,
         now: Instant,

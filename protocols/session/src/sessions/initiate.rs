@@ -155,6 +155,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
 
     /// Seals a request in a session that is not confirmed, with message_3, if it is the turn of one.
     /// `None` if this has nothing to do with a handshake.
+    #[inline(never)]
     pub(super) fn seal_combined(
         &mut self,
         now: Instant,
@@ -194,6 +195,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     /// The peer has shown that it has the keys: its session is the one to use.
     ///
     /// If the peer has begun a handshake at the same time, see `install`.
+    #[inline(never)]
     pub(super) fn confirm(&mut self, now: Instant, at: usize) {
         let Some(attempt) = self.end_attempt(at) else { return };
         let Stage::Unconfirmed(Unconfirmed { mut session, .. }) = attempt.stage else { return };
@@ -230,6 +232,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
 
     /// Ends a handshake without success. Requests that have no other session to go out in are to fail
     /// (until [`Sessions::clear_failing`]); the next handshake may begin after a while.
+    #[inline(never)]
     pub(super) fn fail(&mut self, now: Instant, at: usize, error: HandshakeError) {
         let Some(attempt) = self.end_attempt(at) else { return };
         count(&mut self.stats.failed);
@@ -303,6 +306,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
         (0..H).find_map(|at| self.step_of(now, at))
     }
 
+    #[inline(never)]
     fn step_of(&mut self, now: Instant, at: usize) -> Option<Step> {
         let attempt = self.attempts.get_mut(at)?.as_mut()?;
         match &mut attempt.stage {
@@ -336,6 +340,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
         }
     }
 
+    #[inline(never)]
     fn step_message_1(&mut self, at: usize) -> Option<Step> {
         let Some(c_i) = self.fresh_id(None) else {
             self.forget_attempt(at);
@@ -362,6 +367,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     }
 
     /// A message behind C_R.
+    #[inline(never)]
     fn step_send(&mut self, at: usize, c_r: ConnectionId, message: &[u8]) -> Option<Step> {
         let slot = self.attempts.get(at)?.as_ref()?.slot;
         let to = self.table.get(slot)?.address;
@@ -417,6 +423,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
 
     /// A response to a request of the wrapper's has come. The work is at most three Diffie-Hellman
     /// operations.
+    #[inline(never)]
     pub(crate) fn step_answered(&mut self, now: Instant, at: usize, message: Message<'_>) {
         let Some(attempt) = self.attempts.get_mut(at).and_then(Option::as_mut) else { return };
         attempt.exchange = None;
@@ -453,6 +460,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     }
 
     /// A request of the wrapper's was not answered.
+    #[inline(never)]
     pub(crate) fn step_unanswered(&mut self, now: Instant, at: usize, failure: Failure) {
         let Some(attempt) = self.attempts.get_mut(at).and_then(Option::as_mut) else { return };
         attempt.exchange = None;
@@ -463,6 +471,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
         }
     }
 
+    #[inline(never)]
     fn receive_message_2(&mut self, now: Instant, at: usize, wait: AwaitMessage2, bytes: &[u8]) {
         let message_2 = match wait.receive(bytes) {
             Ok(message_2) => message_2,
@@ -503,6 +512,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
         }
     }
 
+    #[inline(never)]
     fn keep_unconfirmed(
         &mut self,
         now: Instant,
@@ -534,6 +544,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     }
 
     /// Fails, and tells the peer (RFC 9528 section 5.3.3).
+    #[inline(never)]
     fn refuse_message_2(
         &mut self,
         now: Instant,

@@ -328,6 +328,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
 
     /// Whom the roster knows by what a handshake says. A credential by value must be the very one
     /// that the roster has.
+    #[inline(never)]
     fn look_up(&self, id: &CredentialId<'_>) -> Result<Entry, Refusal> {
         let found = match *id {
             CredentialId::Kid(kid) | CredentialId::Value { kid: Some(kid), .. } => {
@@ -341,6 +342,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     }
 
     /// The slot of a peer, a new one if it has none.
+    #[inline(never)]
     fn place_for(&mut self, now: Instant, entry: &Entry, address: SocketAddr) -> Option<usize> {
         if let Some(at) = self.table.find(entry.id) {
             return Some(at);
@@ -357,6 +359,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     }
 
     /// Takes a peer out with all that belongs to it.
+    #[inline(never)]
     fn remove(&mut self, at: usize) {
         if self.table.remove(at).is_none() {
             return;

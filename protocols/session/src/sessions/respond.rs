@@ -59,6 +59,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
         }
     }
 
+    #[inline(never)]
     fn open_message_1<'b>(
         &mut self,
         now: Instant,
@@ -101,6 +102,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     }
 
     /// A message_3, or an error message in its place, behind C_R.
+    #[inline(never)]
     fn open_message_3<'b>(
         &mut self,
         now: Instant,
@@ -141,6 +143,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     }
 
     /// Ends a handshake with message_3: from here on the peer is who it says it is.
+    #[inline(never)]
     pub(super) fn complete(
         &mut self,
         now: Instant,
@@ -149,18 +152,26 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
         message_3: &[u8],
     ) -> Result<Completed, Refusal> {
         let place = self.half_open.get_mut(at).ok_or(Refusal::ConnectionId)?;
-        let half_open = place.as_mut().ok_or(Refusal::ConnectionId)?;
-        // One that does not even decrypt is an attacker's, and cost next to nothing (RFC 9528 section
-        // 9.7): the initiator's is still to come.
-        let message_3 = half_open.wait.receive(message_3)?;
+        let mut half_open = place.take().ok_or(Refusal::ConnectionId)?;
+        let (sent_to, since) = (half_open.from, half_open.since);
+        let message_3 = match half_open.wait.receive(message_3) {
+            Ok(message_3) => message_3,
+            // One that does not even decrypt is an attacker's, and cost next to nothing (RFC 9528
+            // section 9.7): the initiator's is still to come.
+            Err(refusal) => {
+                *place = Some(half_open);
+                return Err(refusal);
+            }
+        };
         // Whoever this is has taken part in the key exchange; the outcome is final.
-        let half_open = place.take().ok_or(Refusal::ConnectionId)?;
         let entry = self.look_up(&message_3.credential_id()?)?;
         let completed = message_3.verify(&entry.credential)?;
         if !self.is_authorised(now, &entry) {
             return Err(Refusal::NotAuthorised);
         }
-        self.install(now, from, &half_open, &entry, &completed)?;
+        // Message_2 went there, and message_3 proves that it arrived.
+        let is_verified = sent_to == from;
+        self.install(now, from, is_verified, since, &entry, &completed)?;
         count(&mut self.stats.completed);
         Ok(completed)
     }
@@ -170,11 +181,13 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     /// If both sides have begun a handshake at the same time, both may come to their end. Then the
     /// one that the side with the smaller id began is the one to send requests in, at both sides, and
     /// the other one serves what is in flight.
+    #[inline(never)]
     fn install(
         &mut self,
         now: Instant,
         from: SocketAddr,
-        half_open: &HalfOpen,
+        is_address_verified: bool,
+        since: Instant,
         entry: &Entry,
         completed: &Completed,
     ) -> Result<(), Refusal> {
@@ -188,11 +201,10 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
         slot.role = entry.role;
         slot.expires = entry.expires;
         slot.address = from;
-        // Message_2 went there, and message_3 proves that it arrived.
-        slot.is_address_verified = half_open.from == from;
+        slot.is_address_verified = is_address_verified;
         slot.used = now;
         let ours_wins = slot.session.as_ref().is_some_and(|ours| {
-            ours.by_us && ours.since >= half_open.since && own_id < entry.id && !slot.is_lost
+            ours.by_us && ours.since >= since && own_id < entry.id && !slot.is_lost
         });
         if ours_wins {
             self.retire(now, at, session);
@@ -205,6 +217,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     /// Where another half-open handshake may be kept. No address has more than half of the places,
     /// and one that is young is not replaced: who floods from one address keeps others from nothing,
     /// and who floods from many keeps others waiting.
+    #[inline(never)]
     fn half_open_room(&mut self, now: Instant, from: SocketAddr) -> Option<usize> {
         self.expire_half_open(now);
         let is_same = |half_open: &HalfOpen| half_open.from.ip() == from.ip();
@@ -260,6 +273,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     }
 
     /// Answers with an EDHOC error message (RFC 9528 appendix A.2.3).
+    #[inline(never)]
     pub(super) fn refuse<'b>(&mut self, refusal: Refusal, scratch: &'b mut [u8]) -> Opened<'b> {
         count(&mut self.stats.refused);
         let code = match refusal {

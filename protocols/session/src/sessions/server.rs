@@ -39,6 +39,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
         }
     }
 
+    #[inline(never)]
     fn open_protected<'b>(
         &mut self,
         now: Instant,
@@ -97,6 +98,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     }
 
     /// Ends the session if its owner's time on the roster is over.
+    #[inline(never)]
     fn end_if_expired(&mut self, now: Instant, place: Place) -> bool {
         let Some((at, _)) = self.session_at(place) else { return false };
         let is_over = self.table.get(at).is_some_and(|slot| self.is_expired(now, slot.expires));
@@ -122,6 +124,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
         }
     }
 
+    #[inline(never)]
     pub(super) fn seal_any_response(
         &mut self,
         now: Instant,
