@@ -4,6 +4,7 @@
 //! the ids are equal, and nothing less: another unit, order or name of a field is another schema.
 
 mod payload;
+mod record;
 mod unit;
 
 pub use payload::{Mismatch, Payload, PayloadWriter, Reason, Value, Values, WriteError};

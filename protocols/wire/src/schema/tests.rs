@@ -228,6 +228,86 @@ fn value<'a>(owned: &'a Owned, field: &Field<'_>) -> Value<'a> {
     }
 }
 
+/// The C compiler's view of the schema in the next test.
+#[repr(C)]
+struct Mixed {
+    on: u8,
+    level: u16,
+    has_slope: u8,
+    slope: i8,
+    energy: u64,
+    name: [u8; 6],
+    has_value: u8,
+    value: f32,
+    last: u8,
+}
+
+#[test]
+fn a_record_is_laid_out_as_c_does() {
+    let optional = |field| Field { optional: true, ..field };
+    let fields = [
+        field("on", FieldType::Bool),
+        field("level", FieldType::U16),
+        optional(field("slope", FieldType::I8)),
+        field("energy", FieldType::U64),
+        field("name", FieldType::Text(5)),
+        optional(field("value", FieldType::F32)),
+        field("last", FieldType::U8),
+    ];
+    let schema = schema(&fields);
+    assert_eq!(schema.record_len(), size_of::<Mixed>());
+    let values = [
+        Value::Bool(true),
+        Value::Uint(0x1234),
+        Value::Int(-2),
+        Value::Uint(u64::MAX - 1),
+        Value::Text("n03"),
+        Value::Float(21.5),
+        Value::Uint(9),
+    ];
+    let bytes = written(&fields, &values).unwrap();
+    let mut record = [0xee; 64];
+    let len = schema.to_record(Payload::new(&bytes).unwrap(), &mut record).unwrap();
+    let mut expected = std::vec![0_u8; size_of::<Mixed>()];
+    let mut put = |at: usize, bytes: &[u8]| expected[at..at + bytes.len()].copy_from_slice(bytes);
+    put(core::mem::offset_of!(Mixed, on), &[1]);
+    put(core::mem::offset_of!(Mixed, level), &0x1234_u16.to_le_bytes());
+    put(core::mem::offset_of!(Mixed, has_slope), &[1]);
+    put(core::mem::offset_of!(Mixed, slope), &(-2_i8).to_le_bytes());
+    put(core::mem::offset_of!(Mixed, energy), &(u64::MAX - 1).to_le_bytes());
+    put(core::mem::offset_of!(Mixed, name), b"\x03n03");
+    put(core::mem::offset_of!(Mixed, has_value), &[1]);
+    put(core::mem::offset_of!(Mixed, value), &21.5_f32.to_le_bytes());
+    put(core::mem::offset_of!(Mixed, last), &[9]);
+    assert_eq!(record[..len], expected[..]);
+}
+
+#[test]
+fn records_that_no_capsule_should_write_are_refused() {
+    let fields = [
+        field("on", FieldType::Bool),
+        field("name", FieldType::Text(3)),
+        Field { optional: true, ..field("level", FieldType::U8) },
+    ];
+    let schema = schema(&fields);
+    let write = |record: &[u8]| {
+        let mut buf = [0; 32];
+        let mut writer = Writer::new(&mut buf);
+        schema.write_record(record, &mut writer).map(|()| writer.written().to_vec())
+    };
+    let refused = |field, reason| Err(WriteError::Mismatch(Mismatch { field, reason }));
+    assert_eq!(write(b"\x01\x02ab\xee\x00\xee"), Ok(hex!("83 f5 626162 f6").to_vec()));
+    assert_eq!(write(b"\x01\x02ab\xee\x01\x07"), Ok(hex!("83 f5 626162 07").to_vec()));
+    assert_eq!(write(b"\x02\x02ab\xee\x00\xee"), refused(0, Reason::Type));
+    assert_eq!(write(b"\x01\x04abcde"), refused(1, Reason::Type));
+    assert_eq!(write(b"\x01\x01\xffb\xee\x00\xee"), refused(1, Reason::Type));
+    assert_eq!(write(b"\x01\x02ab\xee\x02\xee"), refused(2, Reason::Type));
+    assert_eq!(write(b"\x01\x02ab\xee\x00"), refused(0, Reason::Count));
+    let mut small = [0; 6];
+    let payload = Payload::new(&[0x83, 0xf5, 0x60, 0xf6]).unwrap();
+    assert_eq!(schema.to_record(payload, &mut small), Err(WriteError::Overflow));
+}
+
 proptest! {
     #[test]
     fn what_is_written_is_read(
@@ -250,6 +330,27 @@ proptest! {
         prop_assert_eq!(payload.check(&schema), Ok(()));
         let read: Result<Vec<_>, _> = payload.values(schema.fields()).unwrap().collect();
         prop_assert_eq!(read.unwrap(), values);
+
+        let mut record = [0; 1024];
+        let len = schema.to_record(payload, &mut record).unwrap();
+        prop_assert_eq!(len, schema.record_len());
+        let mut again = [0; 600];
+        let mut writer = Writer::new(&mut again);
+        schema.write_record(&record[..len], &mut writer).unwrap();
+        prop_assert_eq!(writer.written(), &bytes[..]);
+    }
+
+    #[test]
+    fn arbitrary_records_never_panic(record in prop::collection::vec(any::<u8>(), 40)) {
+        let fields = reading();
+        let schema = schema(&fields);
+        let record = &record[..schema.record_len()];
+        let mut buf = [0; 128];
+        let mut writer = Writer::new(&mut buf);
+        if schema.write_record(record, &mut writer).is_ok() {
+            let payload = Payload::new(writer.written()).unwrap();
+            prop_assert_eq!(payload.check(&schema), Ok(()));
+        }
     }
 
     #[test]
