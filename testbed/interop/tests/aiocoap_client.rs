@@ -106,6 +106,37 @@ fn restart(test: &str, mode: Mode) {
     }
 }
 
+/// aiocoap sends its whole credential instead of the name of it.
+#[test]
+fn edhoc_credential_by_value() {
+    let Some(aiocoap) = Aiocoap::find() else { return };
+    let address = SocketAddr::from((own_address(), 5683));
+    let keys = Keys::new("aiocoap-client-by-value", Mode::Combined, "coap://unused");
+    let credentials = keys.by_value(&keys.for_aiocoap_client().unwrap());
+    let _server = serve(address, &keys.for_our_server());
+    let mut client = aiocoap.drive(Some(&credentials)).unwrap();
+    let who = client.request("GET", &format!("coap://{}/whoami", address.ip())).unwrap();
+    assert_eq!(who.code(), "2.05");
+    assert!(who.payload().starts_with(b"node "));
+}
+
+/// Somebody whom our server does not know gets no session, and no answer that needs one.
+#[test]
+fn edhoc_with_a_stranger() {
+    let Some(aiocoap) = Aiocoap::find() else { return };
+    let address = SocketAddr::from((own_address(), 5683));
+    let ours = Keys::new("aiocoap-client-known", Mode::Combined, "coap://unused");
+    let theirs = Keys::new("aiocoap-client-stranger", Mode::Combined, "coap://unused");
+    // They know the server; the server does not know them.
+    let credentials = ours.with_client_of(&theirs);
+    let _server = serve(address, &ours.for_our_server());
+    let uri = format!("coap://{}/oscore/hello/1", address.ip());
+    let refused = aiocoap.drive(Some(&credentials)).unwrap().request("GET", &uri).unwrap();
+    assert_ne!(refused.code(), "2.05");
+    let known = aiocoap.drive(ours.for_aiocoap_client().as_deref()).unwrap().request("GET", &uri);
+    assert_eq!(known.unwrap().code(), "2.05");
+}
+
 macro_rules! modes {
     ($($name:ident: $mode:expr;)*) => {$(
         mod $name {

@@ -146,6 +146,18 @@ fn restart(test: &str, mode: Mode) {
     with_client(&mut Restart { restart: || {} }, &keys, mode, address);
 }
 
+/// aiocoap sends its whole credential instead of the name of it.
+#[test]
+fn edhoc_credential_by_value() {
+    let Some(aiocoap) = Aiocoap::find() else { return };
+    let mode = Mode::Combined;
+    let address = SocketAddr::from((own_address(), 5683));
+    let keys = Keys::new("aiocoap-server-by-value", mode, &format!("coap://{}", address.ip()));
+    let credentials = keys.by_value(&keys.for_aiocoap_server().unwrap());
+    let _server = aiocoap.serve(address, Some(&credentials)).unwrap();
+    with_client(&mut Restart { restart: || {} }, &keys, mode, address);
+}
+
 macro_rules! modes {
     ($($name:ident: $mode:expr;)*) => {$(
         mod $name {

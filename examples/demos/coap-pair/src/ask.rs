@@ -13,6 +13,7 @@ use capmesh_session::Workflow;
 use std::fs;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 type Failed = Box<dyn std::error::Error>;
 
@@ -21,7 +22,8 @@ pub(crate) fn run(code: Code, ask: &Ask) -> Result<ExitCode, Failed> {
     let uri = Uri::parse(&ask.uri)?;
     let request = request(code, ask, uri)?;
     let address = request.uri.address;
-    let config = Config::default();
+    // A person would rather hear why a handshake failed than have it tried again and again.
+    let config = Config { held_timeout: Duration::from_secs(5), ..Config::default() };
     match (ask.keys.oscore.as_slice(), &ask.keys.edhoc) {
         ([], None) => converse(Client::plain(address, config)?, address, request, ask),
         ([], Some(directory)) => {

@@ -390,11 +390,14 @@ impl<C: Core> Client<C> {
 
     /// Says more of a failure if the core knows more.
     fn explain(&mut self, to: C::Peer, failure: Failure) -> Failure {
-        match failure {
-            Failure::Exchange(Reason::Security(SealError::HandshakeFailed)) => {
-                self.shell.core().explain(to).map_or(failure, Failure::Handshake)
+        let Failure::Exchange(Reason::Security(error)) = failure else { return failure };
+        let is_handshake = matches!(error, SealError::HandshakeFailed | SealError::NotReady);
+        match self.shell.core().explain(to) {
+            Some(reason) if is_handshake => Failure::Handshake(reason),
+            None if error == SealError::NotReady => {
+                Failure::Handshake("the handshake is not answered".into())
             }
-            failure => failure,
+            _ => failure,
         }
     }
 

@@ -4,13 +4,12 @@ use crate::keys;
 use crate::resources::Asker;
 use crate::shell::{Explain, PairSecureEndpoint, endpoint};
 use capmesh_coap::endpoint;
-use capmesh_session::{Config, Entry, Peer, Rate, Roster, SecureEndpoint, Sessions, Workflow};
+use capmesh_session::{Config, Entry, Peer, Roster, SecureEndpoint, Sessions, Workflow};
 use capmesh_wire::{Instant, NodeId, Role};
 use rand_core::OsRng;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
 
 /// Everybody who is known.
 pub struct Members(Vec<Entry>);
@@ -61,9 +60,7 @@ pub fn secured(
     let credential = keys::credential(directory, other)?;
     let id = NodeId::of_key(credential.public_key());
     let known = Members(vec![Entry { id, credential, role: Role::Operator, expires: u64::MAX }]);
-    // A handshake for every request, as some clients make them, and on a machine that has the time.
-    let responses = Rate { burst: 64, interval: Duration::from_millis(2) };
-    let session = Config { workflow, responses, ..Config::default() };
+    let session = Config { workflow, ..Config::for_host() };
     let sessions = Sessions::new(Instant::ZERO, session, identity, known, OsRng);
     Ok((Box::new(SecureEndpoint::new(*endpoint(config, sessions))), id))
 }

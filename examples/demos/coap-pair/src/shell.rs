@@ -144,7 +144,8 @@ impl<C: Core> Shell<C> {
     /// # Errors
     /// If the address is taken or not of this machine.
     pub fn bind(address: SocketAddr, core: Box<C>) -> io::Result<Self> {
-        let socket = UdpSocket::bind(address)?;
+        let socket = UdpSocket::bind(address)
+            .map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))?;
         socket.set_nonblocking(true)?;
         Ok(Self {
             socket,

@@ -8,6 +8,7 @@
 
 use capmesh_interop::peers::START;
 use capmesh_interop::process::Process;
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -69,6 +70,39 @@ impl Keys {
             Mode::Oscore => vec!["--oscore".into(), self.directory.join("oscore-server")],
             Mode::Combined | Mode::Separate => vec!["--edhoc".into(), self.directory.clone()],
         }
+    }
+
+    /// What our client has to be told.
+    pub(crate) fn for_our_client(&self) -> Vec<PathBuf> {
+        match self.mode {
+            Mode::Plain => vec![],
+            Mode::Oscore => vec!["--oscore".into(), self.directory.join("oscore-client")],
+            Mode::Combined => vec!["--edhoc".into(), self.directory.clone()],
+            Mode::Separate => {
+                vec!["--edhoc".into(), self.directory.clone(), "--third".into(), "separate".into()]
+            }
+        }
+    }
+
+    /// Another credentials file for aiocoap, with which it sends its credential by value.
+    pub(crate) fn by_value(&self, credentials: &Path) -> PathBuf {
+        let text = fs::read_to_string(credentials).unwrap();
+        assert!(text.contains("by-key-id"));
+        let path = self.directory.join("by-value.diag");
+        fs::write(&path, text.replace("by-key-id", "by-value")).unwrap();
+        path
+    }
+
+    /// Another credentials file for aiocoap's client: the server of these keys, the client of others.
+    pub(crate) fn with_client_of(&self, other: &Self) -> PathBuf {
+        let lines = |keys: &Self| fs::read_to_string(keys.for_aiocoap_client().unwrap()).unwrap();
+        let (own, others) = (lines(self), lines(other));
+        let server = own.lines().find(|line| line.contains("peer_cred")).unwrap();
+        let mixed =
+            others.lines().map(|line| if line.contains("peer_cred") { server } else { line });
+        let path = self.directory.join("stranger.diag");
+        fs::write(&path, mixed.collect::<Vec<_>>().join("\n")).unwrap();
+        path
     }
 
     fn file(&self, name: &str) -> Option<PathBuf> {
