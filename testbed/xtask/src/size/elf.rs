@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use object::{Object, ObjectSection, ObjectSymbol, SectionKind, SymbolKind};
 
+/// What the images consist of besides what is measured.
+pub(super) const MEASURING: &str = "(measuring)";
+
 /// An image's use of flash.
 pub(super) struct Image {
     flash: u64,
@@ -37,9 +40,9 @@ impl Image {
         Ok(Self { flash, by_crate })
     }
 
-    /// Bytes of code, constants and initial values.
+    /// Bytes of code, constants and initial values, without what measures.
     pub(super) fn flash(&self) -> u64 {
-        self.flash
+        self.flash - self.by_crate.get(MEASURING).copied().unwrap_or(0)
     }
 
     /// The same by the crate that they belong to.
@@ -59,12 +62,15 @@ const fn is_in_flash(kind: SectionKind) -> bool {
 }
 
 /// The crate that a symbol is from: the first in its path. For a method of a trait that is the
-/// crate of the type it was implemented for.
+/// crate of the type it was implemented for. The image's own code is what measures, but for the calls
+/// of an application, which have in them what was inlined.
 fn crate_of(symbol: &str) -> String {
     let name = format!("{:#}", rustc_demangle::demangle(symbol));
     let path = name.trim_start_matches(['<', '&', '(', '[', '*', ' ']);
     let path = path.trim_start_matches("mut ").trim_start_matches("dyn ");
     match path.split_once("::") {
+        Some(("protocols", rest)) if rest.starts_with("node::") => "protocols::node".to_owned(),
+        Some(("footprint" | "protocols", _)) => MEASURING.to_owned(),
         Some((name, _)) if is_name(name) => name.to_owned(),
         _ => "(runtime)".to_owned(),
     }
@@ -91,6 +97,9 @@ mod tests {
                 "_RNvMs1_NtCseFaUR4RDPxo_14capmesh_oscore7contextNtB5_7Context6cipher",
                 "capmesh_oscore",
             ),
+            ("_ZN9protocols4node4poll17h0123456789abcdefE", "protocols::node"),
+            ("_ZN9protocols4pair5carry17h0123456789abcdefE", MEASURING),
+            ("_ZN9footprint6report17h0123456789abcdefE", MEASURING),
             ("__aeabi_memcpy", "(runtime)"),
             ("", "(runtime)"),
         ] {

@@ -14,7 +14,7 @@ use crate::{
     process::{output, run},
     workspace,
 };
-use elf::Image;
+use elf::{Image, MEASURING};
 use figures::Figures;
 
 const HELP: &str = "\
@@ -82,6 +82,7 @@ fn print_flash(empty: &Image, full: &Image) {
     let mut grown: Vec<(String, u64)> = full
         .by_crate()
         .into_iter()
+        .filter(|(name, _)| name != MEASURING)
         .map(|(name, bytes)| {
             let grown = bytes.saturating_sub(before.get(&name).copied().unwrap_or(0));
             (name, grown)

@@ -6,6 +6,7 @@
 #![no_main]
 
 mod messages;
+mod node;
 mod pair;
 
 use cortex_m_rt::entry;

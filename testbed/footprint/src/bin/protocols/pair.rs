@@ -1,29 +1,16 @@
 //! Two endpoints joined by memory: the client's first request brings about a handshake, the second
 //! one finds the session there.
 
-use capmesh_coap::{
-    Endpoint,
-    endpoint::{self, Event, Output, Reliability, Via},
-    message::Code,
-};
+use capmesh_coap::endpoint::{Event, Output};
 use capmesh_session::{
-    Config, Entry, SecureEndpoint, Sessions,
+    Entry,
     edhoc::{Credential, Identity, Kid},
 };
 use capmesh_wire::{Instant, NodeId, Role};
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 use footprint::{Cost, Place, fail, measure, must, report, report_cost};
 
-use crate::Weak;
-
-/// The longest datagram, in bytes.
-const MTU: usize = 1152;
-
-/// Sessions with so many peers, one handshake at a time.
-type Peers<const N: usize> = Sessions<&'static [Entry], Weak, N, 1>;
-
-/// An endpoint of the size of [`capmesh_coap::endpoint::BoardEndpoint`].
-type Board = SecureEndpoint<Peers<4>, MTU, 4, 4, 4, 16, 4608>;
+use crate::node::{self, Board, MTU, Peers};
 
 static ROSTER: Place<[Entry; 2]> = Place::new();
 static CLIENT: Place<Board> = Place::new();
@@ -55,9 +42,7 @@ pub fn measure_endpoints() {
 
     let mut client = party(&CLIENT, client, roster, 1);
     let mut server = party(&SERVER, server, roster, 2);
-    let introduced =
-        client.board.sessions_mut().introduce(Instant::ZERO, server_id, server.address);
-    if introduced.is_err() {
+    if !node::introduce(client.board, server_id, server.address) {
         fail("introduction");
     }
     exchange(&mut client, &mut server, server_id);
@@ -98,13 +83,7 @@ fn party(
     roster: &'static [Entry],
     number: u8,
 ) -> Party {
-    let seed = [number; 16];
-    let (board, cost) = measure(|| {
-        let rng = Weak(u32::from(number));
-        let sessions = Sessions::new(Instant::ZERO, Config::default(), identity, roster, rng);
-        let config = endpoint::Config::default();
-        place.fill(SecureEndpoint::new(Endpoint::new(config, sessions, seed)))
-    });
+    let (board, cost) = measure(|| node::start(place, identity, roster, number));
     report_cost("start", cost);
     let address = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, u16::from(number)));
     let address = SocketAddr::new(address, 5683);
@@ -115,15 +94,10 @@ fn party(
 fn exchange(client: &mut Party, server: &mut Party, server_id: NodeId) {
     let now = Instant::ZERO;
     client.answered = false;
-    let peer = must(client.board.sessions().peer(server_id), "peer");
-    let (asked, cost) = measure(|| {
-        let reliability = Reliability::Confirmable;
-        client
-            .board
-            .request(now, peer, reliability, Code::GET, |message| message.path("sensors").map(drop))
-    });
+    let peer = must(client.board.security().peer(server_id), "peer");
+    let (asked, cost) = measure(|| node::request(client.board, now, peer));
     client.count(cost);
-    if asked.is_err() {
+    if !asked {
         fail("request");
     }
     // A handshake takes four datagrams, the request two more; neither needs the clock.
@@ -140,7 +114,7 @@ fn exchange(client: &mut Party, server: &mut Party, server_id: NodeId) {
 fn carry(from: &mut Party, to: &mut Party, now: Instant) {
     let mut datagram = [0; MTU];
     loop {
-        let (output, cost) = measure(|| from.board.poll(now, &mut datagram));
+        let (output, cost) = measure(|| node::poll(from.board, now, &mut datagram));
         from.count(cost);
         match output {
             Some(Output::Transmit { len, .. }) => {
@@ -161,18 +135,13 @@ impl Party {
 
     fn take(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
         let mut scratch = [0; MTU];
-        let (event, cost) =
-            measure(|| self.board.handle(now, from, Via::Unicast, datagram, &mut scratch));
+        let (event, cost) = measure(|| node::handle(self.board, now, from, datagram, &mut scratch));
         self.count(cost);
         match event {
             Some(Event::Request { responder, .. }) => {
-                let (answered, cost) = measure(|| {
-                    self.board.respond(now, responder, Code::CONTENT, |message| {
-                        message.payload(&[7; 64]).map(drop)
-                    })
-                });
+                let (answered, cost) = measure(|| node::respond(self.board, now, responder));
                 self.count(cost);
-                if answered.is_err() {
+                if !answered {
                     fail("respond");
                 }
             }
