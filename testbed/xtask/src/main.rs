@@ -6,6 +6,7 @@
 //! Deliberately absent: anything a user of Capsule Mesh needs at run time. That is the `capmesh`
 //! command; this crate only builds, checks and measures.
 
+mod bench;
 mod cross;
 mod features;
 mod fuzz;
@@ -32,6 +33,7 @@ Usage: cargo xtask <chore> [options]
   tidy    house rules: dependency arrows, lengths, what a core must not contain
   cross   build every protocol crate for the three microcontroller targets
   size    build and run the firmware footprint image; compare with sizes.toml
+  bench   run the benchmarks (--quick: a short round)
   fuzz    run the fuzz targets ([target]... [--seconds N] [--jobs N])
 
 `cargo xtask <chore> --help` says more about one chore.";
@@ -61,6 +63,7 @@ fn run() -> Result<()> {
         "test" => test::main(args),
         "tidy" => tidy::main(args),
         "cross" => cross::main(args),
+        "bench" => bench::main(args),
         "fuzz" => fuzz::main(args),
         "size" => size::main(args),
         _ => bail!("there is no chore {chore:?}\n\n{HELP}"),

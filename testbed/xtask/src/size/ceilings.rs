@@ -1,36 +1,52 @@
 //! The most that an image may cost.
 
 use anyhow::{Context, Result, bail};
-use toml::Table;
+use toml::{Table, Value};
 
 use super::figures::Figures;
 
-/// A figure's name and the most it may be.
-type Ceiling = (String, u64);
+/// The most that a figure may be.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Ceiling {
+    figure: String,
+    most: u64,
+    /// What is aimed at, where that is not reached yet.
+    goal: Option<u64>,
+}
 
-/// Reads the ceilings of the image.
+/// Reads the ceilings of the image: `figure = most`, or `figure = { ceiling = most, goal = aim }`.
 pub(super) fn parse(text: &str) -> Result<Vec<Ceiling>> {
     let table: Table = text.parse()?;
-    let image = table.get("protocols").and_then(|value| value.as_table());
-    let image = image.context("there is no [protocols]")?;
-    image
-        .iter()
-        .map(|(name, value)| {
-            let value = value.as_integer().and_then(|value| u64::try_from(value).ok());
-            Ok((name.clone(), value.with_context(|| format!("{name} is not a size"))?))
-        })
-        .collect()
+    let image = table.get("protocols").and_then(Value::as_table);
+    image.context("there is no [protocols]")?.iter().map(ceiling).collect()
+}
+
+fn ceiling((figure, value): (&String, &Value)) -> Result<Ceiling> {
+    let size = |value: Option<&Value>| {
+        let value = value.and_then(Value::as_integer).and_then(|value| u64::try_from(value).ok());
+        value.with_context(|| format!("{figure} is not a size"))
+    };
+    let (most, goal) = match value.get("ceiling") {
+        None => (size(Some(value))?, None),
+        most => (size(most)?, value.get("goal").map(|goal| size(Some(goal))).transpose()?),
+    };
+    Ok(Ceiling { figure: figure.clone(), most, goal })
 }
 
 /// Prints each figure beside its ceiling; returns those that are over it.
 pub(super) fn compare(ceilings: &[Ceiling], figures: &Figures) -> Result<Vec<String>> {
     let mut over = Vec::new();
-    for (name, ceiling) in ceilings {
-        let Some(value) = figures.get(name) else { bail!("the image does not report {name}") };
-        let verdict = if value > *ceiling { "OVER" } else { "ok" };
-        println!("  {value:>10} of {ceiling:>7}  {name:<24} {verdict}");
-        if value > *ceiling {
-            over.push(name.clone());
+    for Ceiling { figure, most, goal } in ceilings {
+        let Some(value) = figures.get(figure) else { bail!("the image does not report {figure}") };
+        let verdict = if value > *most { "OVER" } else { "ok" };
+        print!("  {value:>10} of {most:>7}  {figure:<24} {verdict}");
+        match goal {
+            Some(goal) if value > *goal => println!(" (goal {goal}, not reached)"),
+            Some(goal) => println!(" (goal {goal}, reached)"),
+            None => println!(),
+        }
+        if value > *most {
+            over.push(figure.clone());
         }
     }
     Ok(over)
@@ -54,9 +70,19 @@ mod tests {
     }
 
     #[test]
+    fn a_goal_that_is_not_reached_is_no_failure() {
+        let ceilings = parse("[protocols]\nflash = { ceiling = 100, goal = 50 }\n").unwrap();
+        let below = Figures::parse("flash 100\n").unwrap();
+        assert!(compare(&ceilings, &below).unwrap().is_empty());
+        let above = Figures::parse("flash 101\n").unwrap();
+        assert_eq!(compare(&ceilings, &above).unwrap(), ["flash"]);
+    }
+
+    #[test]
     fn a_ceiling_is_a_size() {
         assert!(parse("[protocols]\nflash = -1\n").is_err());
         assert!(parse("[protocols]\nflash = \"1\"\n").is_err());
+        assert!(parse("[protocols]\nflash = { goal = 1 }\n").is_err());
         assert!(parse("flash = 1\n").is_err());
     }
 }

@@ -52,7 +52,10 @@ pub(crate) fn run_all() -> Result<()> {
     println!("\nOn the emulated board");
     figures.print();
     figures.insert("flash", full.flash().saturating_sub(empty.flash()));
-    figures.insert("stack", figures.highest(".stack"));
+    figures.insert(
+        "stack",
+        figures.highest("_get.client.stack").max(figures.highest("_get.server.stack")),
+    );
 
     println!("\nCeilings of {CEILINGS}");
     let text = fs::read_to_string(workspace::root().join(CEILINGS)).context(CEILINGS)?;
