@@ -1,0 +1,70 @@
+//! The golden bytes of `capmesh-wire` against its CDDL and against `cbor2`: other people's readers
+//! of both, in the Python environment that aiocoap lives in.
+
+use capmesh_interop::peers::{Aiocoap, root};
+
+/// Which rule describes which of the golden bytes.
+const RULES: &[(&str, &[&str])] = &[
+    ("ack", &["ack"]),
+    ("announce", &["announce", "announce_new"]),
+    ("batch", &["batch_full", "batch_one"]),
+    ("blob-ref", &["blob_ref"]),
+    ("capsule", &["capsule_full", "capsule_small"]),
+    ("clock", &["clock"]),
+    (
+        "command",
+        &[
+            "adopt",
+            "checkpoint",
+            "install",
+            "prepare",
+            "quiesce",
+            "reboot",
+            "release",
+            "remove",
+            "renew",
+            "restore",
+            "resume",
+            "run",
+            "start",
+            "stop",
+        ],
+    ),
+    ("credential", &["credential"]),
+    ("have", &["have"]),
+    ("inventory", &["inventory_full", "inventory_small"]),
+    ("log-line", &["log_line"]),
+    ("manifest", &["manifest"]),
+    ("payload", &["payload"]),
+    ("piece-request", &["piece_request"]),
+    ("plan", &["plan_full", "plan_small"]),
+    ("problem", &["problem_full", "problem_small"]),
+    ("reply", &["reply_accepted", "reply_done", "reply_result", "reply_snapshot"]),
+    ("roster", &["roster", "roster_2"]),
+    ("roster-delta", &["roster_delta"]),
+    ("roster-head", &["roster_head"]),
+    ("schema", &["schema"]),
+    ("signed-plan", &["signed_plan"]),
+    ("snapshot-header", &["snapshot_full", "snapshot_small"]),
+    ("status", &["status_full", "status_small"]),
+    ("time-reply", &["time_reply"]),
+    ("time-request", &["time_request"]),
+    ("timestamp", &["timestamp", "timestamp_unsynchronised"]),
+];
+
+#[test]
+fn golden_bytes_are_what_the_cddl_says_and_canonical() {
+    let Some(python) = Aiocoap::find() else { return };
+    let wire = root().join("protocols/wire");
+    let pairs = RULES
+        .iter()
+        .flat_map(|(rule, names)| names.iter().map(move |name| format!("{name}={rule}")));
+    let output = python
+        .command(&root().join("testbed/interop/peers/cddl_check.py"))
+        .args([wire.join("wire.cddl"), wire.join("tests/golden/v1")])
+        .args(pairs)
+        .output()
+        .expect("Python starts");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+}
