@@ -26,7 +26,7 @@ Usage: cargo xtask size
 
   flash         bytes of code and constants over an image without protocols, and who they belong to
   stack         bytes that a step needs below its caller's frame
-  instructions  of a step, as counted by the emulator; they repeat exactly";
+  instructions  of a step, as counted by the emulator; they repeat to a few";
 
 const TARGET: &str = "thumbv7m-none-eabi";
 const CEILINGS: &str = "testbed/xtask/sizes.toml";
