@@ -2,7 +2,7 @@
 
 use super::dedup::Progress;
 use super::exchange::{Exchange, Observe, Phase, Purpose, Request};
-use super::hash::is_group;
+use super::hash::{Address, is_group};
 use super::outbox::Reply;
 use super::reliability::kind_of;
 use super::stats::count;
@@ -76,6 +76,7 @@ impl<
             observe: if asks { Observe::Asked } else { Observe::No },
         };
         let len = u16::try_from(message.as_bytes().len()).map_err(|_| RequestError::Overflow)?;
+        let address = self.secret.address(address);
         self.take_up(now, address, Purpose::Request(request), len)
     }
 
@@ -87,7 +88,8 @@ impl<
         if is_group(to) {
             return Err(RequestError::ConfirmableMulticast);
         }
-        let id = self.next_id(self.secret.address(to));
+        let to = self.secret.address(to);
+        let id = self.next_id(to);
         let slot = self.exchanges.next_free().ok_or(RequestError::Full)?;
         let buffer = self.buffers.get_mut(usize::from(slot)).ok_or(RequestError::Full)?;
         let writer = MessageWriter::new(buffer, Kind::Confirmable, Code::EMPTY, id, Token::EMPTY)?;
@@ -99,14 +101,13 @@ impl<
     pub(super) fn take_up(
         &mut self,
         now: Instant,
-        to: SocketAddr,
+        to: Address,
         purpose: Purpose<S::Peer, S::Binding>,
         len: u16,
     ) -> Result<ExchangeId, RequestError> {
-        let hash = self.secret.address(to);
-        let remote = self.remotes.acquire(to, hash).ok_or(RequestError::Full)?;
+        let remote = self.remotes.acquire(to).ok_or(RequestError::Full)?;
         let exchange = Exchange::new(purpose, remote, len);
-        let Ok((slot, generation)) = self.exchanges.insert(exchange) else {
+        let Some((slot, generation)) = self.exchanges.insert(exchange) else {
             self.remotes.release(remote);
             return Err(RequestError::Full);
         };
@@ -139,10 +140,11 @@ impl<
         (is_out && request.token == token).then_some(slot)
     }
 
+    #[inline(never)]
     pub(super) fn on_response<'b>(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        from: Address,
         outer: Message<'b>,
         scratch: &'b mut [u8],
     ) -> Option<Event<'b, S::Peer>> {
@@ -170,7 +172,7 @@ impl<
             return None;
         };
         let (to, binding) = (request.peer, request.binding.as_mut()?);
-        match self.security.open_response(now, from, to, binding, outer, scratch) {
+        match self.security.open_response(now, from.socket, to, binding, outer, scratch) {
             OpenedResponse::Drop => {
                 count(&mut self.stats.not_authentic);
                 None
@@ -189,7 +191,7 @@ impl<
     fn on_opened<'b>(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        from: Address,
         outer: Message<'b>,
         slot: u16,
         response: Opened<'b, S::Peer>,

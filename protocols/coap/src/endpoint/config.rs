@@ -1,5 +1,6 @@
 //! What an endpoint may be told about its link and its patience.
 
+use super::hash::micros;
 use crate::option::OptionNumber;
 use core::time::Duration;
 
@@ -60,32 +61,50 @@ impl Config {
     /// message to its last retransmission.
     #[must_use]
     pub fn max_transmit_span(&self) -> Duration {
-        self.worst_timeout(self.max_retransmit)
+        Duration::from_micros(self.worst_timeout(self.max_retransmit))
     }
 
     /// MAX_TRANSMIT_WAIT: from the first transmission of a confirmable message to giving up.
     #[must_use]
     pub fn max_transmit_wait(&self) -> Duration {
-        self.worst_timeout(self.max_retransmit.saturating_add(1))
+        Duration::from_micros(self.worst_timeout(self.max_retransmit.saturating_add(1)))
     }
 
     /// EXCHANGE_LIFETIME: how long a confirmable message can have duplicates.
     #[must_use]
     pub fn exchange_lifetime(&self) -> Duration {
-        self.max_transmit_span() + 2 * self.max_latency + self.ack_timeout
+        Duration::from_micros(self.exchange_lifetime_micros())
     }
 
     /// NON_LIFETIME: how long a non-confirmable message can have duplicates.
     #[must_use]
     pub fn non_lifetime(&self) -> Duration {
-        self.max_transmit_span() + self.max_latency
+        Duration::from_micros(self.non_lifetime_micros())
+    }
+
+    // In microseconds, because a microcontroller has no division of 64 bits, which `Duration` needs.
+
+    pub(super) fn exchange_lifetime_micros(&self) -> u64 {
+        let flights = 2 * u64::from(micros(self.max_latency)) + u64::from(micros(self.ack_timeout));
+        self.worst_timeout(self.max_retransmit).saturating_add(flights)
+    }
+
+    pub(super) fn non_lifetime_micros(&self) -> u64 {
+        let flight = u64::from(micros(self.max_latency));
+        self.worst_timeout(self.max_retransmit).saturating_add(flight)
+    }
+
+    /// The most that a first timeout is longer than `ack_timeout`.
+    pub(super) fn ack_jitter_micros(&self) -> u32 {
+        let spread = u32::from(self.ack_random_percent.saturating_sub(100));
+        (micros(self.ack_timeout) / 100).saturating_mul(spread)
     }
 
     /// `ack_timeout * (2^steps - 1) * ack_random_factor`.
-    fn worst_timeout(&self, steps: u8) -> Duration {
-        let doublings = 1_u32.checked_shl(u32::from(steps)).map_or(u32::MAX, |power| power - 1);
-        let percent = u32::from(self.ack_random_percent.max(100));
-        self.ack_timeout.saturating_mul(doublings).saturating_mul(percent) / 100
+    fn worst_timeout(&self, steps: u8) -> u64 {
+        let doublings = 1_u64.checked_shl(u32::from(steps)).map_or(u64::MAX, |power| power - 1);
+        let longest = micros(self.ack_timeout).saturating_add(self.ack_jitter_micros());
+        u64::from(longest).saturating_mul(doublings)
     }
 }
 

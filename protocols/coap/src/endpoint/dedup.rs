@@ -3,7 +3,7 @@
 //! Messages of verified peers and of everybody else are kept apart, so that a flood of the latter
 //! displaces nothing of the former. Within each part the oldest entry makes room for a new one.
 
-use super::table::{Chains, NONE};
+use super::table::{Chains, Link, NONE};
 use capmesh_wire::Instant;
 
 /// Whose message something is: of a peer with a verified address, or of anybody.
@@ -31,7 +31,7 @@ pub(super) enum Progress {
 #[derive(Debug)]
 pub(super) struct Recent<const RECENT: usize> {
     entries: [Entry; RECENT],
-    index: Chains<RECENT>,
+    index: Chains<[Link; RECENT]>,
     verified: Part,
     anybody: Part,
 }
@@ -120,7 +120,7 @@ impl<const RECENT: usize> Recent<RECENT> {
     }
 }
 
-fn slot_of<const N: usize>(index: &Chains<N>, entries: &[Entry; N], key: u64) -> Option<u16> {
+fn slot_of(index: &Chains<[Link]>, entries: &[Entry], key: u64) -> Option<u16> {
     index.find(key, |slot| entries.get(usize::from(slot)).is_some_and(|entry| entry.key == key))
 }
 

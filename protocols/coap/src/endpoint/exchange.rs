@@ -1,11 +1,10 @@
 //! Outgoing messages that wait for something, and the addresses they go to.
 
-use super::hash::AddressHash;
-use super::table::{Chains, NONE, Table};
+use super::hash::Address;
+use super::table::{Chains, Link, NONE, Table};
 use super::types::{Failure, ObservationId, Reliability};
 use crate::message::Token;
 use capmesh_wire::Instant;
-use core::net::SocketAddr;
 
 /// An outgoing message in a slot, whose bytes are in the buffer of the same number.
 #[derive(Debug)]
@@ -192,13 +191,12 @@ impl Queue {
 #[derive(Debug)]
 pub(super) struct Remotes<const N: usize> {
     table: Table<Remote, N>,
-    index: Chains<N>,
+    index: Chains<[Link; N]>,
 }
 
 #[derive(Debug)]
 pub(super) struct Remote {
-    pub(super) address: SocketAddr,
-    pub(super) hash: AddressHash,
+    pub(super) address: Address,
     /// Exchanges that are for this address.
     users: u16,
     /// Of these, the outstanding ones.
@@ -213,15 +211,15 @@ impl<const N: usize> Remotes<N> {
     }
 
     /// The slot of an address, for one more exchange. There are as many slots as exchanges.
-    pub(super) fn acquire(&mut self, address: SocketAddr, hash: AddressHash) -> Option<u16> {
+    pub(super) fn acquire(&mut self, address: Address) -> Option<u16> {
         let is_it = |slot| self.table.get(slot).is_some_and(|remote| remote.address == address);
-        if let Some(slot) = self.index.find(hash.bits(), is_it) {
+        if let Some(slot) = self.index.find(address.bits(), is_it) {
             self.table.get_mut(slot)?.users += 1;
             return Some(slot);
         }
-        let remote = Remote { address, hash, users: 1, outstanding: 0, queue: Queue::new() };
-        let (slot, _) = self.table.insert(remote).ok()?;
-        self.index.insert(hash.bits(), slot);
+        let remote = Remote { address, users: 1, outstanding: 0, queue: Queue::new() };
+        let (slot, _) = self.table.insert(remote)?;
+        self.index.insert(address.bits(), slot);
         Some(slot)
     }
 
@@ -229,7 +227,7 @@ impl<const N: usize> Remotes<N> {
         let Some(remote) = self.table.get_mut(slot) else { return };
         remote.users -= 1;
         if remote.users == 0 {
-            self.index.remove(remote.hash.bits(), slot);
+            self.index.remove(remote.address.bits(), slot);
             self.table.remove(slot);
         }
     }
@@ -247,6 +245,7 @@ impl<const N: usize> Remotes<N> {
 mod tests {
     use super::*;
     extern crate std;
+    use core::net::SocketAddr;
     use std::vec::Vec;
 
     type Exchanges = Table<Exchange<(), ()>, 4>;
@@ -282,7 +281,7 @@ mod tests {
         let mut remotes = Remotes::<2>::new();
         let acquire = |remotes: &mut Remotes<2>, port| {
             let address = SocketAddr::from(([127, 0, 0, 1], port));
-            remotes.acquire(address, secret.address(address))
+            remotes.acquire(secret.address(address))
         };
         let a = acquire(&mut remotes, 1).unwrap();
         assert_eq!(acquire(&mut remotes, 1), Some(a));

@@ -21,9 +21,21 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The hash of an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct AddressHash(u64);
+/// An address with its hash, which stands for it in comparisons: nobody can find another address
+/// with the same one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Address {
+    pub(super) socket: SocketAddr,
+    hash: u64,
+}
+
+impl PartialEq for Address {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash
+    }
+}
+
+impl Eq for Address {}
 
 impl Secret {
     pub(crate) fn new(seed: [u8; 16]) -> Self {
@@ -38,39 +50,40 @@ impl Secret {
         self.hash(&[self.drawn])
     }
 
-    /// A random duration from zero up to, not including, `span`, which counts up to 71 minutes.
-    pub(super) fn random_within(&mut self, span: Duration) -> Duration {
-        Duration::from_micros((u64::from(micros(span)) * (self.random() >> 32)) >> 32)
+    /// A random number from zero up to, not including, `end`.
+    pub(super) fn random_below(&mut self, end: u32) -> u32 {
+        high(u64::from(end) * u64::from(high(self.random())))
     }
 
-    pub(crate) fn address(&self, address: SocketAddr) -> AddressHash {
-        let port = u64::from(address.port());
-        AddressHash(match address {
-            SocketAddr::V4(v4) => self.hash(&[u64::from(u32::from(*v4.ip())), port, 0, 4]),
-            SocketAddr::V6(v6) => {
-                let [a, b, c, d, e, f, g, h] = v6.ip().segments().map(u64::from);
-                let (high, low) =
-                    (a << 48 | b << 32 | c << 16 | d, e << 48 | f << 32 | g << 16 | h);
-                self.hash(&[high, low, port | u64::from(v6.scope_id()) << 32, 6])
-            }
-        })
+    /// An address with its hash.
+    pub(crate) fn address(&self, socket: SocketAddr) -> Address {
+        let (ip, scope, family) = match socket {
+            SocketAddr::V4(v4) => (u128::from(u32::from(*v4.ip())), 0, 4),
+            SocketAddr::V6(v6) => (u128::from(*v6.ip()), v6.scope_id(), 6),
+        };
+        let [front, back] = [0, 8].map(|at| {
+            let half = ip.to_be_bytes().get(at..).and_then(|half| half.first_chunk().copied());
+            u64::from_be_bytes(half.unwrap_or_default())
+        });
+        let rest = u64::from(scope) << 32 | u64::from(socket.port());
+        Address { socket, hash: self.hash(&[front, back, rest, family]) }
     }
 
     /// The hash of a message id at an address.
-    pub(super) fn id(&self, address: AddressHash, id: u16) -> u64 {
-        self.hash(&[address.0, u64::from(id)])
+    pub(super) fn id(&self, address: Address, id: u16) -> u64 {
+        self.hash(&[address.hash, u64::from(id)])
     }
 
     /// What tells a message from every other one: who sent it and its id, and because ids come round
     /// (and start anew when the sender does), its code and token as well.
-    pub(super) fn message(&self, address: AddressHash, id: u16, code: Code, token: Token) -> u64 {
+    pub(super) fn message(&self, address: Address, id: u16, code: Code, token: Token) -> u64 {
         let mut bytes = [0; Token::MAX];
         let token = token.as_bytes();
         for (to, from) in bytes.iter_mut().zip(token) {
             *to = *from;
         }
         let rest = u64::from(id) << 16 | u64::from(code.0) << 8 | token.len() as u64;
-        self.hash(&[address.0, rest, u64::from_le_bytes(bytes)])
+        self.hash(&[address.hash, rest, u64::from_le_bytes(bytes)])
     }
 
     /// SipHash-2-4 of the words' bytes in little-endian order.
@@ -98,15 +111,16 @@ impl Secret {
     }
 }
 
-impl AddressHash {
-    /// One of `len` places for this address.
-    pub(super) const fn place(self, len: usize) -> usize {
-        place(self.0, len)
-    }
+/// The upper half of 64 bits.
+fn high(bits: u64) -> u32 {
+    let [a, b, c, d, ..] = bits.to_be_bytes();
+    u32::from_be_bytes([a, b, c, d])
+}
 
-    /// All of the hash.
+impl Address {
+    /// The hash.
     pub(crate) const fn bits(self) -> u64 {
-        self.0
+        self.hash
     }
 }
 
@@ -167,14 +181,14 @@ mod tests {
     }
 
     #[test]
-    fn random_durations_stay_within_their_span_and_spread() {
+    fn random_numbers_stay_below_their_end_and_spread() {
         let mut secret = secret();
-        let span = Duration::from_secs(5);
-        let drawn: std::vec::Vec<_> = (0..1000).map(|_| secret.random_within(span)).collect();
-        assert!(drawn.iter().all(|d| *d < span));
-        assert!(drawn.iter().any(|d| *d < span / 20));
-        assert!(drawn.iter().any(|d| *d > span * 19 / 20));
-        assert_eq!(secret.random_within(Duration::ZERO), Duration::ZERO);
+        let end = 5_000_000;
+        let drawn: std::vec::Vec<_> = (0..1000).map(|_| secret.random_below(end)).collect();
+        assert!(drawn.iter().all(|n| *n < end));
+        assert!(drawn.iter().any(|n| *n < end / 20));
+        assert!(drawn.iter().any(|n| *n > end / 20 * 19));
+        assert_eq!(secret.random_below(0), 0);
     }
 
     #[test]

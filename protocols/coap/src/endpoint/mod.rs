@@ -27,6 +27,10 @@
 //!   reaches back: the last `RECENT` messages at least.
 //! - All memory is inline and sized by the type's constants; nothing that comes in makes it grow.
 //!
+//! # Stack
+//! What calls the security layer is kept out of line, so that a handshake, which needs most of the
+//! stack, starts from a shallow frame.
+//!
 //! # What is not here
 //! Block-wise transfer, resources, proxying and caching: they use this. Congestion control beyond
 //! RFC 7252's (NSTART, exponential back-off).
@@ -56,15 +60,14 @@ use crate::message::{Code, Kind, Malformed, Message, MessageWriter, Overflow};
 use crate::security::Security;
 use capmesh_wire::Instant;
 use core::net::SocketAddr;
-use core::time::Duration;
 use dedup::{Recent, Replies};
 use exchange::{Exchange, Queue, Remotes};
-use hash::Secret;
+use hash::{Address, Secret};
 use observe::Observer;
 use outbox::{Outbox, Reply};
 use server::Unanswered;
 use stats::count;
-use table::{Chains, Table};
+use table::{Chains, Link, Table};
 use timers::{Timer, Timers};
 
 /// Adds options and payload to a message. Not generic, so that what uses it exists once.
@@ -100,10 +103,9 @@ pub struct Endpoint<
     const REPLIES: usize,
 > {
     config: Config,
-    /// The most that a first retransmission is delayed beyond ACK_TIMEOUT.
-    ack_jitter: Duration,
-    exchange_lifetime: Duration,
-    non_lifetime: Duration,
+    /// EXCHANGE_LIFETIME and NON_LIFETIME in microseconds.
+    exchange_lifetime: u64,
+    non_lifetime: u64,
     security: S,
     stats: Stats,
     secret: Secret,
@@ -114,7 +116,7 @@ pub struct Endpoint<
     exchanges: Table<Exchange<S::Peer, S::Binding>, EXCHANGES>,
     /// The message of the exchange in the slot of the same number.
     buffers: [[u8; MTU]; EXCHANGES],
-    by_id: Chains<EXCHANGES>,
+    by_id: Chains<[Link; EXCHANGES]>,
     remotes: Remotes<EXCHANGES>,
     /// Requests that the security layer was not ready for, and its readiness when they were tried.
     held: Queue,
@@ -122,7 +124,7 @@ pub struct Endpoint<
 
     unanswered: Table<Unanswered<S::Peer, S::Binding>, UNANSWERED>,
     observers: Table<Observer<S::Peer, S::Binding>, OBSERVERS>,
-    by_relation: Chains<OBSERVERS>,
+    by_relation: Chains<[Link; OBSERVERS]>,
 
     recent: Recent<RECENT>,
     replies: Replies<REPLIES>,
@@ -161,11 +163,8 @@ impl<
             *id = u16::from_be_bytes([high, low]);
         }
         Self {
-            ack_jitter: config.ack_timeout
-                * u32::from(config.ack_random_percent.saturating_sub(100))
-                / 100,
-            exchange_lifetime: config.exchange_lifetime(),
-            non_lifetime: config.non_lifetime(),
+            exchange_lifetime: config.exchange_lifetime_micros(),
+            non_lifetime: config.non_lifetime_micros(),
             config,
             readiness: security.readiness(),
             security,
@@ -208,6 +207,7 @@ impl<
             count(&mut self.stats.malformed);
             return None;
         }
+        let from = self.secret.address(from);
         let message = match Message::parse(datagram) {
             Ok(message) => message,
             Err(error) => {
@@ -244,7 +244,7 @@ impl<
 
     /// Rejects what is no message: a confirmable one with a reset, everything else silently (RFC
     /// 7252 sections 4.2 and 4.3). A message of another version is none at all (section 3).
-    fn on_malformed(&mut self, from: SocketAddr, via: Via, datagram: &[u8], error: Malformed) {
+    fn on_malformed(&mut self, from: Address, via: Via, datagram: &[u8], error: Malformed) {
         count(&mut self.stats.malformed);
         let &[first, _, high, low, ..] = datagram else { return };
         let confirmable = first & 0b0011_0000 == 0;
@@ -325,7 +325,7 @@ impl<
     /// rejected with a Reset, which ends an observation at the other side (RFC 7641 section 3.6).
     /// Returns whether there was such an exchange.
     pub fn cancel(&mut self, now: Instant, exchange: ExchangeId) -> bool {
-        self.is_outstanding(exchange) && self.release(now, exchange.slot).is_some()
+        self.is_outstanding(exchange) && self.release(now, exchange.slot)
     }
 
     /// Ends an observation by telling the other side, with the same request and Observe: 1 (RFC 7641

@@ -2,7 +2,9 @@
 
 use super::dedup::Class;
 use super::exchange::Purpose;
+use super::hash::Address;
 use super::outbox::Reply;
+use super::reliability::id_of;
 use super::stats::count;
 use super::table::NONE;
 use super::timers::Timer;
@@ -14,14 +16,15 @@ use crate::message::{Code, Kind, MessageWriter, Token};
 use crate::option::OptionNumber;
 use crate::security::{Answer, Security};
 use capmesh_wire::Instant;
-use core::net::SocketAddr;
 
 /// A client that wants to hear of changes.
 #[derive(Debug)]
 pub(super) struct Observer<P, B> {
     peer: P,
-    address: SocketAddr,
+    address: Address,
     token: Token,
+    /// The hash of address and token by which it is found.
+    relation: u64,
     binding: B,
     class: Class,
     /// Value of the last Observe option.
@@ -82,6 +85,7 @@ impl<
                 peer,
                 address,
                 token,
+                relation: self.relation(address, token),
                 binding,
                 class,
                 sequence: 0,
@@ -92,8 +96,9 @@ impl<
                 is_reachable: false,
                 ended: None,
             };
-            let (slot, _) = self.observers.insert(observer).map_err(|_| ObserveError::Full)?;
-            self.by_relation.insert(self.relation(address, token), slot);
+            let relation = observer.relation;
+            let (slot, _) = self.observers.insert(observer).ok_or(ObserveError::Full)?;
+            self.by_relation.insert(relation, slot);
             slot
         };
         let id = ObservationId { slot, generation: self.observers.generation(slot) };
@@ -168,7 +173,7 @@ impl<
         build: Build<'_>,
     ) -> Result<usize, RespondError> {
         let address = self.observers.get(slot).ok_or(RespondError::Gone)?.address;
-        let id = self.next_id(self.secret.address(address));
+        let id = self.next_id(address);
         let observer = self.observers.get_mut(slot).ok_or(RespondError::Gone)?;
         let kind = match way {
             Way::Once => Kind::NonConfirmable,
@@ -183,17 +188,12 @@ impl<
     }
 
     fn notify_once(&mut self, now: Instant, slot: u16, len: usize) -> Result<(), RespondError> {
-        let inner = super::server::written(&self.scratch, len)?;
+        let observer = self.observers.get(slot).ok_or(RespondError::Gone)?;
+        let (class, binding) = (observer.class, observer.binding.clone());
+        let stored = self.seal_reply(now, class, &binding, Answer::Notification, len)?;
         let observer = self.observers.get_mut(slot).ok_or(RespondError::Gone)?;
-        let longest = (len + S::OVERHEAD).min(MTU);
-        let room = self.replies.room(observer.class, longest).ok_or(RespondError::Overflow)?;
-        let sealed = self
-            .security
-            .seal_response(now, &observer.binding, Answer::Notification, inner, room)
-            .map_err(RespondError::Security)?;
-        let stored = self.replies.commit(observer.class, sealed);
         observer.unconfirmed = observer.unconfirmed.saturating_add(1);
-        observer.last_id = Some(inner.id());
+        observer.last_id = Some(id_of(&self.scratch));
         let address = observer.address;
         self.reply(address, Reply::Stored(stored));
         Ok(())
@@ -208,14 +208,9 @@ impl<
         exchange: u16,
         len: usize,
     ) -> Result<(), RespondError> {
-        let inner = super::server::written(&self.scratch, len)?;
+        let binding = self.observers.get(slot).ok_or(RespondError::Gone)?.binding.clone();
+        let sealed = self.seal_exchange(now, exchange, &binding, Answer::Notification, len)?;
         let observer = self.observers.get_mut(slot).ok_or(RespondError::Gone)?;
-        let buffer = self.buffers.get_mut(usize::from(exchange)).ok_or(RespondError::Overflow)?;
-        let sealed = self
-            .security
-            .seal_response(now, &observer.binding, Answer::Notification, inner, buffer)
-            .map_err(RespondError::Security)?;
-        let sealed = u16::try_from(sealed).map_err(|_| RespondError::Overflow)?;
         if observer.outstanding == NONE {
             observer.outstanding = exchange;
             observer.unconfirmed = 0;
@@ -239,23 +234,23 @@ impl<
     /// The observer that registered with this token.
     pub(super) fn find_observer(
         &self,
-        address: SocketAddr,
+        address: Address,
         peer: S::Peer,
         token: Token,
     ) -> Option<u16> {
         if self.observers.len() == 0 {
             return None;
         }
-        self.by_relation.find(self.relation(address, token), |slot| {
-            self.observers.get(slot).is_some_and(|observer| {
-                observer.token == token && observer.peer == peer && observer.address == address
-            })
+        let relation = self.relation(address, token);
+        self.by_relation.find(relation, |slot| {
+            let observer = self.observers.get(slot);
+            observer.is_some_and(|o| o.relation == relation && o.peer == peer)
         })
     }
 
     /// The observer whose last non-confirmable notification had this id. A search of all of them,
     /// but resets are rare and 4 bytes long.
-    pub(super) fn notified_with(&self, address: SocketAddr, id: u16) -> Option<u16> {
+    pub(super) fn notified_with(&self, address: Address, id: u16) -> Option<u16> {
         let mut observers = self.observers.iter();
         let found = observers.find(|(_, observer)| {
             observer.last_id == Some(id) && observer.address == address && observer.ended.is_none()
@@ -285,8 +280,8 @@ impl<
     fn detach_observer(&mut self, now: Instant, slot: u16) {
         let Some(observer) = self.observers.get_mut(slot) else { return };
         let outstanding = core::mem::replace(&mut observer.outstanding, NONE);
-        let (address, token) = (observer.address, observer.token);
-        self.by_relation.remove(self.relation(address, token), slot);
+        let relation = observer.relation;
+        self.by_relation.remove(relation, slot);
         let exchange = self.exchanges.get(outstanding);
         if exchange.is_some_and(|e| matches!(e.purpose, Purpose::Notification(of) if of == slot)) {
             self.release(now, outstanding);
@@ -294,8 +289,8 @@ impl<
     }
 
     /// The hash by which an observer is found.
-    fn relation(&self, address: SocketAddr, token: Token) -> u64 {
-        self.secret.message(self.secret.address(address), 0, Code::EMPTY, token)
+    fn relation(&self, address: Address, token: Token) -> u64 {
+        self.secret.message(address, 0, Code::EMPTY, token)
     }
 
     pub(super) fn observer_due(&mut self, slot: u16) -> Option<Output> {

@@ -2,8 +2,8 @@
 //! reset.
 
 use super::Endpoint;
-use super::exchange::{Exchange, Phase, Purpose};
-use super::hash::{AddressHash, micros};
+use super::exchange::{Phase, Purpose};
+use super::hash::{Address, micros, place};
 use super::outbox::Reply;
 use super::stats::count;
 use super::timers::Timer;
@@ -12,7 +12,6 @@ use crate::message::{Kind, Message};
 use crate::security::{SealError, Security};
 use capmesh_wire::Instant;
 use core::net::SocketAddr;
-use core::time::Duration;
 
 impl<
     S: Security,
@@ -26,15 +25,15 @@ impl<
 {
     /// The next message id towards an address. Addresses share `EXCHANGES` counters, so that the ids
     /// of one do not come round because there are many others.
-    pub(super) fn next_id(&mut self, address: AddressHash) -> u16 {
-        let Some(id) = self.ids.get_mut(address.place(EXCHANGES)) else { return 0 };
+    pub(super) fn next_id(&mut self, address: Address) -> u16 {
+        let Some(id) = self.ids.get_mut(place(address.bits(), EXCHANGES)) else { return 0 };
         *id = id.wrapping_add(1);
         *id
     }
 
     /// Leaves a reply for `poll`.
-    pub(super) fn reply(&mut self, to: SocketAddr, reply: Reply) {
-        if !self.outbox.push(to, reply) {
+    pub(super) fn reply(&mut self, to: Address, reply: Reply) {
+        if !self.outbox.push(to.socket, reply) {
             count(&mut self.stats.not_polled);
         }
     }
@@ -102,16 +101,12 @@ impl<
         };
         exchange.indexed = false;
         let Some(remote) = self.remotes.get(exchange.remote) else { return };
-        self.by_id.remove(self.secret.id(remote.hash, exchange.id), slot);
+        self.by_id.remove(self.secret.id(remote.address, exchange.id), slot);
     }
 
     /// Takes an exchange out of everything that leads to it.
-    pub(super) fn release(
-        &mut self,
-        now: Instant,
-        slot: u16,
-    ) -> Option<Exchange<S::Peer, S::Binding>> {
-        let exchange = self.exchanges.get(slot)?;
+    pub(super) fn release(&mut self, now: Instant, slot: u16) -> bool {
+        let Some(exchange) = self.exchanges.get(slot) else { return false };
         let (phase, remote) = (exchange.phase, exchange.remote);
         match phase {
             Phase::Held => self.held.remove(&mut self.exchanges, slot),
@@ -224,19 +219,21 @@ impl<
             Purpose::GroupResponse => None,
             Purpose::Request(request) if request.to_group => {
                 exchange.phase = Phase::Waiting;
-                Some(self.config.multicast_wait)
+                Some(micros(self.config.multicast_wait))
             }
             Purpose::Request(request) if !confirmable && !request.wants_response => {
                 exchange.phase = Phase::Ended(None);
-                Some(Duration::ZERO)
+                Some(0)
             }
-            _ => Some(Duration::from_micros(u64::from(timeout))),
+            _ => Some(timeout),
         };
         let over = exchange.phase != Phase::Sent;
         let output = self.transmit(slot, buf);
         match timeout {
-            Some(timeout) => self.timers.set(Timer::Exchange(slot), now + timeout),
-            None => drop(self.release(now, slot)),
+            Some(timeout) => self.timers.set(Timer::Exchange(slot), after(now, timeout)),
+            None => {
+                self.release(now, slot);
+            }
         }
         if over {
             self.settle(now, slot);
@@ -249,34 +246,32 @@ impl<
         let exchange = self.exchanges.get_mut(slot)?;
         if exchange.retransmissions >= self.config.max_retransmit {
             count(&mut self.stats.timeouts);
-            self.lost(now, slot);
+            self.undelivered(now, slot, Failure::Timeout, EndReason::Timeout);
             return None;
         }
         exchange.retransmissions += 1;
         exchange.timeout = exchange.timeout.saturating_mul(2);
-        let timeout = Duration::from_micros(u64::from(exchange.timeout));
-        self.timers.set(Timer::Exchange(slot), now + timeout);
+        self.timers.set(Timer::Exchange(slot), after(now, exchange.timeout));
         let output = self.transmit(slot, buf)?;
         count(&mut self.stats.retransmitted);
         Some(output)
     }
 
-    /// A confirmable message was never acknowledged.
-    fn lost(&mut self, now: Instant, slot: u16) {
+    /// A message was reset or never acknowledged.
+    fn undelivered(&mut self, now: Instant, slot: u16, failure: Failure, reason: EndReason) {
         let Some(exchange) = self.exchanges.get(slot) else { return };
-        match exchange.purpose {
-            Purpose::Request(_) | Purpose::Ping => self.end(now, slot, Some(Failure::Timeout)),
-            Purpose::Notification(observer) => {
-                self.release(now, slot);
-                self.observation_over(now, observer, EndReason::Timeout);
+        let observer = match exchange.purpose {
+            Purpose::Request(_) => return self.end(now, slot, Some(failure)),
+            Purpose::Ping => {
+                return self.end(now, slot, Some(failure).filter(|it| *it != Failure::Reset));
             }
-            Purpose::Response(observation) => {
-                self.release(now, slot);
-                if let Some(observer) = observation.and_then(|id| self.observer_slot(id)) {
-                    self.observation_over(now, observer, EndReason::Timeout);
-                }
-            }
-            Purpose::GroupResponse => drop(self.release(now, slot)),
+            Purpose::Notification(observer) => Some(observer),
+            Purpose::Response(observation) => observation.and_then(|id| self.observer_slot(id)),
+            Purpose::GroupResponse => None,
+        };
+        self.release(now, slot);
+        if let Some(observer) = observer {
+            self.observation_over(now, observer, reason);
         }
     }
 
@@ -293,7 +288,7 @@ impl<
             exchange.budget = budget;
         }
         let remote = self.remotes.get(exchange.remote)?;
-        let (id, to, address) = (id_of(message), remote.address, remote.hash);
+        let (id, address) = (id_of(message), remote.address);
         let len = copy(message, buf)?;
         if !exchange.indexed || exchange.id != id {
             self.unindex(slot);
@@ -302,13 +297,13 @@ impl<
             self.by_id.insert(self.secret.id(address, id), slot);
         }
         count(&mut self.stats.transmitted);
-        Some(Output::Transmit { to, len })
+        Some(Output::Transmit { to: address.socket, len })
     }
 
     /// ACK_TIMEOUT times a random factor of up to ACK_RANDOM_FACTOR, in microseconds.
     fn first_timeout(&mut self) -> u32 {
-        let jitter = self.secret.random_within(self.ack_jitter);
-        micros(self.config.ack_timeout).saturating_add(micros(jitter))
+        let jitter = self.secret.random_below(self.config.ack_jitter_micros());
+        micros(self.config.ack_timeout).saturating_add(jitter)
     }
 
     /// The request has arrived, or should have; its response may take its time.
@@ -320,7 +315,7 @@ impl<
     }
 
     /// An empty acknowledgement came.
-    pub(super) fn on_acknowledgement(&mut self, now: Instant, from: SocketAddr, id: u16) {
+    pub(super) fn on_acknowledgement(&mut self, now: Instant, from: Address, id: u16) {
         let sent = self.sent_with(from, id).filter(|slot| {
             let exchange = self.exchanges.get(*slot);
             exchange
@@ -362,35 +357,19 @@ impl<
     }
 
     /// A reset came.
-    pub(super) fn on_reset(&mut self, now: Instant, from: SocketAddr, id: u16) {
-        let Some(slot) = self.sent_with(from, id) else {
-            match self.notified_with(from, id) {
-                Some(observer) => self.observation_over(now, observer, EndReason::Reset),
-                None => count(&mut self.stats.unmatched),
-            }
-            return;
-        };
-        let Some(exchange) = self.exchanges.get(slot) else { return };
-        match exchange.purpose {
-            Purpose::Request(_) => self.end(now, slot, Some(Failure::Reset)),
-            Purpose::Ping => self.end(now, slot, None),
-            Purpose::GroupResponse => {}
-            Purpose::Response(observation) => {
-                self.release(now, slot);
-                if let Some(observer) = observation.and_then(|id| self.observer_slot(id)) {
-                    self.observation_over(now, observer, EndReason::Reset);
-                }
-            }
-            Purpose::Notification(observer) => {
-                self.release(now, slot);
-                self.observation_over(now, observer, EndReason::Reset);
-            }
+    pub(super) fn on_reset(&mut self, now: Instant, from: Address, id: u16) {
+        if let Some(slot) = self.sent_with(from, id) {
+            self.undelivered(now, slot, Failure::Reset, EndReason::Reset);
+        } else if let Some(observer) = self.notified_with(from, id) {
+            self.observation_over(now, observer, EndReason::Reset);
+        } else {
+            count(&mut self.stats.unmatched);
         }
     }
 
     /// The exchange whose last message to `address` had this id.
-    fn sent_with(&self, address: SocketAddr, id: u16) -> Option<u16> {
-        let hash = self.secret.id(self.secret.address(address), id);
+    fn sent_with(&self, address: Address, id: u16) -> Option<u16> {
+        let hash = self.secret.id(address, id);
         self.by_id.find(hash, |slot| {
             let Some(exchange) = self.exchanges.get(slot) else { return false };
             let remote = self.remotes.get(exchange.remote);
@@ -399,14 +378,15 @@ impl<
     }
 
     /// Answers a confirmable message that has to be rejected.
-    pub(super) fn reset(&mut self, to: SocketAddr, message: Message<'_>) {
+    pub(super) fn reset(&mut self, to: Address, message: Message<'_>) {
         self.reply(to, Reply::Empty(Kind::Reset, message.id()));
     }
 
     /// Seals the request in a slot's buffer in place, by way of `buf`.
+    #[inline(never)]
     fn seal_request(&mut self, now: Instant, slot: u16, buf: &mut [u8]) -> Result<(), SealError> {
         let id = match self.exchanges.get(slot).and_then(|e| self.remotes.get(e.remote)) {
-            Some(remote) => self.next_id(remote.hash),
+            Some(remote) => self.next_id(remote.address),
             None => return Err(SealError::NoPeer),
         };
         let (Some(exchange), Some(buffer)) =
@@ -435,16 +415,16 @@ impl<
 
     /// Notes that a message goes to another address than was known when it was taken.
     fn redirect(&mut self, now: Instant, slot: u16, address: SocketAddr) {
-        let Some(exchange) = self.exchanges.get_mut(slot) else { return };
-        let Some(old) = self.remotes.get_mut(exchange.remote) else { return };
-        if old.address == address {
+        let address = self.secret.address(address);
+        let Some(exchange) = self.exchanges.get(slot) else { return };
+        if self.remotes.get(exchange.remote).is_none_or(|old| old.address == address) {
             return;
         }
         let counted = exchange.counted;
         self.settle(now, slot);
         let Some(exchange) = self.exchanges.get_mut(slot) else { return };
         self.remotes.release(exchange.remote);
-        let Some(remote) = self.remotes.acquire(address, self.secret.address(address)) else {
+        let Some(remote) = self.remotes.acquire(address) else {
             return;
         };
         exchange.remote = remote;
@@ -453,6 +433,11 @@ impl<
             remote.outstanding += 1;
         }
     }
+}
+
+/// A point in time some microseconds later.
+pub(super) fn after(now: Instant, micros: u32) -> Instant {
+    Instant::from_micros(now.as_micros().saturating_add(u64::from(micros)))
 }
 
 /// The id in a message's header.

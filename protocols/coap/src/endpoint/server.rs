@@ -2,7 +2,9 @@
 
 use super::dedup::{Class, Progress, Stored};
 use super::exchange::Purpose;
+use super::hash::{Address, micros};
 use super::outbox::Reply;
+use super::reliability::after;
 use super::stats::count;
 use super::timers::Timer;
 use super::types::{EndReason, Event, ObservationId, RespondError, Responder, Via};
@@ -11,14 +13,13 @@ use crate::message::{Code, Kind, Message, MessageWriter, Token};
 use crate::option::OptionNumber;
 use crate::security::{Answer, Opening, Security};
 use capmesh_wire::Instant;
-use core::net::SocketAddr;
 
 /// A request that the application has and has not answered.
 #[derive(Debug)]
 pub(super) struct Unanswered<P, B> {
     pub(super) peer: P,
     pub(super) binding: B,
-    pub(super) address: SocketAddr,
+    pub(super) address: Address,
     pub(super) token: Token,
     /// The request in the memory for duplicates.
     key: u64,
@@ -51,10 +52,11 @@ impl<
     const REPLIES: usize,
 > Endpoint<S, MTU, EXCHANGES, UNANSWERED, OBSERVERS, RECENT, REPLIES>
 {
+    #[inline(never)]
     pub(super) fn on_request<'b>(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        from: Address,
         via: Via,
         outer: Message<'b>,
         scratch: &'b mut [u8],
@@ -70,7 +72,7 @@ impl<
             count(&mut self.stats.no_room);
             return None;
         }
-        match self.security.open_request(now, from, outer, scratch) {
+        match self.security.open_request(now, from.socket, outer, scratch) {
             Opening::Drop => {
                 count(&mut self.stats.not_authentic);
                 None
@@ -109,7 +111,7 @@ impl<
     fn take_request(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        from: Address,
         via: Via,
         outer: Message<'_>,
         key: u64,
@@ -118,29 +120,26 @@ impl<
         let class = self.class_of(peer, from);
         let wants_observation = self.observe_option(now, from, peer, inner);
         let expires = now + self.config.answer_timeout;
-        let (slot, generation) = self
-            .unanswered
-            .insert(Unanswered {
-                peer,
-                binding,
-                address: from,
-                token: outer.token(),
-                key,
-                class,
-                id: outer.id(),
-                kind: outer.kind(),
-                via,
-                acknowledged: false,
-                unwanted: inner.option_uint(OptionNumber::NO_RESPONSE).unwrap_or(0),
-                budget: match class {
-                    Class::Verified => u32::MAX,
-                    Class::Anybody => allowance(&self.config, outer),
-                },
-                wants_observation: wants_observation && via == Via::Unicast,
-                observation: None,
-                expires,
-            })
-            .ok()?;
+        let (slot, generation) = self.unanswered.insert(Unanswered {
+            peer,
+            binding,
+            address: from,
+            token: outer.token(),
+            key,
+            class,
+            id: outer.id(),
+            kind: outer.kind(),
+            via,
+            acknowledged: false,
+            unwanted: inner.option_uint(OptionNumber::NO_RESPONSE).unwrap_or(0),
+            budget: match class {
+                Class::Verified => u32::MAX,
+                Class::Anybody => allowance(&self.config, outer),
+            },
+            wants_observation: wants_observation && via == Via::Unicast,
+            observation: None,
+            expires,
+        })?;
         let (progress, due) = match outer.kind() {
             Kind::Confirmable => {
                 (Progress::Unanswered(slot), expires.min(now + self.config.processing_delay))
@@ -157,7 +156,7 @@ impl<
     fn observe_option(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        from: Address,
         peer: S::Peer,
         request: Message<'_>,
     ) -> bool {
@@ -176,14 +175,7 @@ impl<
     }
 
     /// A request comes again: so does what was said to it.
-    fn on_duplicate(
-        &mut self,
-        now: Instant,
-        from: SocketAddr,
-        id: u16,
-        key: u64,
-        progress: Progress,
-    ) {
+    fn on_duplicate(&mut self, now: Instant, from: Address, id: u16, key: u64, progress: Progress) {
         match progress {
             Progress::Silent => {}
             Progress::Acknowledged => self.reply(from, Reply::Empty(Kind::Acknowledgement, id)),
@@ -315,7 +307,7 @@ impl<
         let address = self.unanswered.get(slot).ok_or(RespondError::Gone)?.address;
         let own_id = match way {
             Way::Piggybacked => 0,
-            _ => self.next_id(self.secret.address(address)),
+            _ => self.next_id(address),
         };
         let unanswered = self.unanswered.get(slot).ok_or(RespondError::Gone)?;
         let (kind, id) = match way {
@@ -338,7 +330,7 @@ impl<
         Ok(len)
     }
 
-    /// Seals the response in the scratch into the memory for replies, and sends it once.
+    /// Sends the response in the scratch once.
     fn send_reply(
         &mut self,
         now: Instant,
@@ -348,14 +340,8 @@ impl<
     ) -> Result<(), RespondError> {
         let unanswered = self.unanswered.get(slot).ok_or(RespondError::Gone)?;
         let (class, key, address) = (unanswered.class, unanswered.key, unanswered.address);
-        let inner = written(&self.scratch, len)?;
-        let longest = (len + S::OVERHEAD).min(MTU);
-        let room = self.replies.room(class, longest).ok_or(RespondError::Overflow)?;
-        let sealed = self
-            .security
-            .seal_response(now, &unanswered.binding, Answer::First, inner, room)
-            .map_err(RespondError::Security)?;
-        let stored = self.replies.commit(class, sealed);
+        let binding = unanswered.binding.clone();
+        let stored = self.seal_reply(now, class, &binding, Answer::First, len)?;
         if way == Way::Piggybacked {
             self.recent.update(key, Progress::Replied(stored));
         }
@@ -363,8 +349,7 @@ impl<
         Ok(())
     }
 
-    /// Seals the response in the scratch into an exchange, which sends it until it is acknowledged,
-    /// or once and later.
+    /// Sends the response in the scratch as an exchange, until it is acknowledged, or once and later.
     fn send_separately(
         &mut self,
         now: Instant,
@@ -378,27 +363,53 @@ impl<
             Way::AtLeisure => Purpose::GroupResponse,
             _ => Purpose::Response(unanswered.observation),
         };
-        let inner = written(&self.scratch, len)?;
-        let free =
-            self.exchanges.next_free().and_then(|free| self.buffers.get_mut(usize::from(free)));
-        let Some(buffer) = free else {
+        let binding = unanswered.binding.clone();
+        let Some(free) = self.exchanges.next_free() else {
             count(&mut self.stats.no_room);
             return Ok(());
         };
-        let sealed = self
-            .security
-            .seal_response(now, &unanswered.binding, Answer::First, inner, buffer)
-            .map_err(RespondError::Security)?;
-        let sealed = u16::try_from(sealed).map_err(|_| RespondError::Overflow)?;
+        let sealed = self.seal_exchange(now, free, &binding, Answer::First, len)?;
         let Ok(exchange) = self.take_up(now, address, purpose, sealed) else { return Ok(()) };
         if let Some(exchange) = self.exchanges.get_mut(exchange.slot) {
             exchange.budget = budget;
         }
         if way == Way::AtLeisure {
-            let at = now + self.secret.random_within(self.config.leisure);
-            self.timers.set(Timer::Exchange(exchange.slot), at);
+            let delay = self.secret.random_below(micros(self.config.leisure));
+            self.timers.set(Timer::Exchange(exchange.slot), after(now, delay));
         }
         Ok(())
+    }
+
+    /// Seals the response of this length in the scratch into the memory for replies.
+    pub(super) fn seal_reply(
+        &mut self,
+        now: Instant,
+        class: Class,
+        binding: &S::Binding,
+        role: Answer,
+        len: usize,
+    ) -> Result<Stored, RespondError> {
+        let inner = written(&self.scratch, len)?;
+        let longest = (len + S::OVERHEAD).min(MTU);
+        let room = self.replies.room(class, longest).ok_or(RespondError::Overflow)?;
+        let sealed = self.security.seal_response(now, binding, role, inner, room);
+        Ok(self.replies.commit(class, sealed.map_err(RespondError::Security)?))
+    }
+
+    /// Seals the response of this length in the scratch into the buffer of an exchange.
+    pub(super) fn seal_exchange(
+        &mut self,
+        now: Instant,
+        slot: u16,
+        binding: &S::Binding,
+        role: Answer,
+        len: usize,
+    ) -> Result<u16, RespondError> {
+        let inner = written(&self.scratch, len)?;
+        let buffer = self.buffers.get_mut(usize::from(slot)).ok_or(RespondError::Overflow)?;
+        let sealed = self.security.seal_response(now, binding, role, inner, buffer);
+        let sealed = sealed.map_err(RespondError::Security)?;
+        u16::try_from(sealed).map_err(|_| RespondError::Overflow)
     }
 
     /// Answers a request in the name of the security layer: `build` starts from a writer of code
@@ -406,7 +417,7 @@ impl<
     fn answer_for_security(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        from: Address,
         via: Via,
         request: Message<'_>,
         binding: Option<S::Binding>,
@@ -417,7 +428,7 @@ impl<
         }
         let (kind, id) = match request.kind() {
             Kind::Confirmable => (Kind::Acknowledgement, request.id()),
-            _ => (Kind::NonConfirmable, self.next_id(self.secret.address(from))),
+            _ => (Kind::NonConfirmable, self.next_id(from)),
         };
         let sent = self.seal_answer(now, binding, request, (kind, id), build);
         let Some(stored) = sent else { return count(&mut self.stats.not_sealed) };
@@ -442,34 +453,27 @@ impl<
         let mut writer =
             MessageWriter::new(&mut self.scratch, kind, code, id, request.token()).ok()?;
         build(&mut writer).ok()?;
-        let inner = writer.into_message();
-        let len = inner.as_bytes().len();
+        let len = writer.finish();
         let longest = (len + S::OVERHEAD).min(MTU);
         if u32::try_from(longest).is_ok_and(|longest| longest > allowance(&self.config, request)) {
             return None;
         }
-        let room = self.replies.room(Class::Anybody, longest)?;
-        let sealed = match binding {
-            Some(binding) => {
-                let role = Answer::Notification;
-                self.security.seal_response(now, &binding, role, inner, room).ok()?
-            }
-            None => {
-                room.get_mut(..len)?.copy_from_slice(inner.as_bytes());
-                len
-            }
-        };
-        Some(self.replies.commit(Class::Anybody, sealed))
+        if let Some(binding) = binding {
+            let role = Answer::Notification;
+            return self.seal_reply(now, Class::Anybody, &binding, role, len).ok();
+        }
+        let room = self.replies.room(Class::Anybody, len)?;
+        room.copy_from_slice(self.scratch.get(..len)?);
+        Some(self.replies.commit(Class::Anybody, len))
     }
 
     /// What tells a message from every other one.
-    pub(super) fn message_key(&self, from: SocketAddr, message: Message<'_>) -> u64 {
-        let address = self.secret.address(from);
-        self.secret.message(address, message.id(), message.code(), message.token())
+    pub(super) fn message_key(&self, from: Address, message: Message<'_>) -> u64 {
+        self.secret.message(from, message.id(), message.code(), message.token())
     }
 
-    pub(super) fn class_of(&self, peer: S::Peer, address: SocketAddr) -> Class {
-        if self.security.is_address_verified(peer, address) {
+    pub(super) fn class_of(&self, peer: S::Peer, address: Address) -> Class {
+        if self.security.is_address_verified(peer, address.socket) {
             Class::Verified
         } else {
             Class::Anybody
@@ -489,7 +493,8 @@ impl<
             Kind::Confirmable => self.exchange_lifetime,
             _ => self.non_lifetime,
         };
-        if self.recent.insert(class, key, progress, now, now + lifetime) {
+        let expires = Instant::from_micros(now.as_micros().saturating_add(lifetime));
+        if self.recent.insert(class, key, progress, now, expires) {
             count(&mut self.stats.forgotten_early);
         }
     }
@@ -520,7 +525,7 @@ fn allowance(config: &Config, request: Message<'_>) -> u32 {
 }
 
 /// The message of this length in the scratch.
-pub(super) fn written(scratch: &[u8], len: usize) -> Result<Message<'_>, RespondError> {
+fn written(scratch: &[u8], len: usize) -> Result<Message<'_>, RespondError> {
     let written = scratch.get(..len).ok_or(RespondError::Overflow)?;
     Message::parse(written).map_err(|_| RespondError::Overflow)
 }

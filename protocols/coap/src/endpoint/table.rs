@@ -1,6 +1,7 @@
 //! Bounded tables: slots with names, and the index that finds them by hash.
 
 use super::hash::place;
+use core::ops::{Deref, DerefMut};
 
 /// No slot.
 pub(super) const NONE: u16 = u16::MAX;
@@ -36,15 +37,15 @@ impl<T, const N: usize> Table<T, N> {
         }
     }
 
-    /// Puts a value into a free slot, or gives it back if there is none.
-    pub(super) fn insert(&mut self, value: T) -> Result<(u16, u32), T> {
+    /// Puts a value into a free slot, or drops it if there is none.
+    pub(super) fn insert(&mut self, value: T) -> Option<(u16, u32)> {
         let index = self.free;
-        let Some(slot) = self.slots.get_mut(usize::from(index)) else { return Err(value) };
+        let slot = self.slots.get_mut(usize::from(index))?;
         self.free = slot.next_free;
         self.len += 1;
         slot.generation = slot.generation.wrapping_add(1);
         slot.value = Some(value);
-        Ok((index, slot.generation))
+        Some((index, slot.generation))
     }
 
     /// The slot that the next insertion takes.
@@ -52,13 +53,15 @@ impl<T, const N: usize> Table<T, N> {
         Some(self.free).filter(|free| *free != NONE)
     }
 
-    pub(super) fn remove(&mut self, index: u16) -> Option<T> {
-        let slot = self.slots.get_mut(usize::from(index))?;
-        let value = slot.value.take()?;
+    /// Drops a value. (It is not given back: values are large, and nobody wants them.)
+    pub(super) fn remove(&mut self, index: u16) -> bool {
+        let slot = self.slots.get_mut(usize::from(index)).filter(|slot| slot.value.is_some());
+        let Some(slot) = slot else { return false };
+        slot.value = None;
         slot.next_free = self.free;
         self.free = index;
         self.len -= 1;
-        Some(value)
+        true
     }
 
     pub(super) fn get(&self, index: u16) -> Option<&T> {
@@ -90,47 +93,63 @@ impl<T, const N: usize> Table<T, N> {
 
 /// An index by hash over the slots of a table of `N`: as many chains as slots, so that a search
 /// walks two slots or so. The chains hold slot numbers, the caller compares.
+///
+/// Code for all lengths is shared: what works is a [`Chains`] of a slice.
 #[derive(Debug)]
-pub(super) struct Chains<const N: usize> {
-    heads: [u16; N],
-    next: [u16; N],
+pub(super) struct Chains<L: ?Sized> {
+    links: L,
 }
 
-impl<const N: usize> Chains<N> {
-    pub(super) const fn new() -> Self {
-        Self { heads: [NONE; N], next: [NONE; N] }
-    }
+/// The first slot of the chain with this number, and the slot after the one with this number.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Link {
+    head: u16,
+    next: u16,
+}
 
+impl<const N: usize> Chains<[Link; N]> {
+    pub(super) const fn new() -> Self {
+        Self { links: [Link { head: NONE, next: NONE }; N] }
+    }
+}
+
+impl<const N: usize> Deref for Chains<[Link; N]> {
+    type Target = Chains<[Link]>;
+
+    fn deref(&self) -> &Self::Target {
+        self
+    }
+}
+
+impl<const N: usize> DerefMut for Chains<[Link; N]> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        self
+    }
+}
+
+impl Chains<[Link]> {
     /// Adds a slot that is in no chain.
     pub(super) fn insert(&mut self, hash: u64, slot: u16) {
-        let (Some(head), Some(next)) =
-            (self.heads.get_mut(place(hash, N)), self.next.get_mut(usize::from(slot)))
-        else {
-            return;
-        };
-        *next = *head;
-        *head = slot;
+        let chain = place(hash, self.links.len());
+        let after = self.head(chain);
+        self.set_head(chain, slot);
+        self.set_after(slot, after);
     }
 
     /// Takes out a slot that was added with this hash.
     pub(super) fn remove(&mut self, hash: u64, slot: u16) {
         let after = self.after(slot);
-        let chain = place(hash, N);
-        if self.heads.get(chain) == Some(&slot) {
-            if let Some(head) = self.heads.get_mut(chain) {
-                *head = after;
-            }
-            return;
-        }
-        let before = self.find(hash, |at| self.after(at) == slot);
-        if let Some(next) = before.and_then(|before| self.next.get_mut(usize::from(before))) {
-            *next = after;
+        let chain = place(hash, self.links.len());
+        if self.head(chain) == slot {
+            self.set_head(chain, after);
+        } else if let Some(before) = self.find(hash, |at| self.after(at) == slot) {
+            self.set_after(before, after);
         }
     }
 
     /// The first slot of the hash's chain that `is_it` accepts.
     pub(super) fn find(&self, hash: u64, mut is_it: impl FnMut(u16) -> bool) -> Option<u16> {
-        let mut at = self.heads.get(place(hash, N)).copied().unwrap_or(NONE);
+        let mut at = self.head(place(hash, self.links.len()));
         while at != NONE {
             if is_it(at) {
                 return Some(at);
@@ -140,8 +159,24 @@ impl<const N: usize> Chains<N> {
         None
     }
 
+    fn head(&self, chain: usize) -> u16 {
+        self.links.get(chain).map_or(NONE, |link| link.head)
+    }
+
     fn after(&self, slot: u16) -> u16 {
-        self.next.get(usize::from(slot)).copied().unwrap_or(NONE)
+        self.links.get(usize::from(slot)).map_or(NONE, |link| link.next)
+    }
+
+    fn set_head(&mut self, chain: usize, slot: u16) {
+        if let Some(link) = self.links.get_mut(chain) {
+            link.head = slot;
+        }
+    }
+
+    fn set_after(&mut self, slot: u16, after: u16) {
+        if let Some(link) = self.links.get_mut(usize::from(slot)) {
+            link.next = after;
+        }
     }
 }
 
@@ -153,14 +188,14 @@ mod tests {
     use std::collections::BTreeMap;
 
     #[test]
-    fn a_full_table_gives_the_value_back_and_names_do_not_return() {
+    fn a_full_table_takes_nothing_and_names_do_not_return() {
         let mut table = Table::<char, 2>::new();
         let (a, first) = table.insert('a').unwrap();
         table.insert('b').unwrap();
         assert_eq!(table.next_free(), None);
-        assert_eq!(table.insert('c'), Err('c'));
-        assert_eq!(table.remove(a), Some('a'));
-        assert_eq!(table.remove(a), None);
+        assert_eq!(table.insert('c'), None);
+        assert!(table.remove(a));
+        assert!(!table.remove(a));
         let (again, second) = table.insert('d').unwrap();
         assert_eq!(again, a);
         assert_eq!(table.named(a, first), None);
@@ -171,7 +206,7 @@ mod tests {
     proptest! {
         #[test]
         fn chains_find_what_a_map_finds(steps in prop::collection::vec((0..16_u16, 0..6_u64), 0..200)) {
-            let mut chains = Chains::<16>::new();
+            let mut chains = Chains::<[Link; 16]>::new();
             let mut model = BTreeMap::<u16, u64>::new();
             for (slot, hash) in steps {
                 let hash = hash << 61;

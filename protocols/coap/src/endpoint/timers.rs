@@ -17,9 +17,9 @@ pub(super) enum Timer {
 /// The timers of an endpoint.
 #[derive(Debug)]
 pub(super) struct Timers<const EXCHANGES: usize, const UNANSWERED: usize, const OBSERVERS: usize> {
-    exchanges: Deadlines<EXCHANGES>,
-    unanswered: Deadlines<UNANSWERED>,
-    observers: Deadlines<OBSERVERS>,
+    exchanges: Deadlines<[Place; EXCHANGES]>,
+    unanswered: Deadlines<[Place; UNANSWERED]>,
+    observers: Deadlines<[Place; OBSERVERS]>,
 }
 
 impl<const E: usize, const U: usize, const O: usize> Timers<E, U, O> {
@@ -32,27 +32,29 @@ impl<const E: usize, const U: usize, const O: usize> Timers<E, U, O> {
     }
 
     pub(super) fn set(&mut self, timer: Timer, at: Instant) {
-        match timer {
-            Timer::Exchange(slot) => self.exchanges.set(slot, at),
-            Timer::Unanswered(slot) => self.unanswered.set(slot, at),
-            Timer::Observer(slot) => self.observers.set(slot, at),
-        }
+        let (deadlines, slot) = self.table_of(timer);
+        deadlines.set(slot, at);
     }
 
     pub(super) fn clear(&mut self, timer: Timer) {
-        match timer {
-            Timer::Exchange(slot) => self.exchanges.clear(slot),
-            Timer::Unanswered(slot) => self.unanswered.clear(slot),
-            Timer::Observer(slot) => self.observers.clear(slot),
-        }
+        let (deadlines, slot) = self.table_of(timer);
+        deadlines.clear(slot);
     }
 
     /// The earliest timer.
     pub(super) fn next(&self) -> Option<(Instant, Timer)> {
-        let exchange = self.exchanges.next().map(|(at, slot)| (at, Timer::Exchange(slot)));
-        let unanswered = self.unanswered.next().map(|(at, slot)| (at, Timer::Unanswered(slot)));
-        let observer = self.observers.next().map(|(at, slot)| (at, Timer::Observer(slot)));
-        [exchange, unanswered, observer].into_iter().flatten().min_by_key(|(at, _)| *at)
+        let mut earliest: Option<(Instant, Timer)> = None;
+        let mut consider = |table: &Deadlines<[Place]>, timer: fn(u16) -> Timer| {
+            if let Some((at, slot)) = table.next()
+                && earliest.is_none_or(|(earliest, _)| at < earliest)
+            {
+                earliest = Some((at, timer(slot)));
+            }
+        };
+        consider(&self.exchanges, Timer::Exchange);
+        consider(&self.unanswered, Timer::Unanswered);
+        consider(&self.observers, Timer::Observer);
+        earliest
     }
 
     /// Takes the earliest timer if it is due.
@@ -61,31 +63,54 @@ impl<const E: usize, const U: usize, const O: usize> Timers<E, U, O> {
         self.clear(timer);
         Some(timer)
     }
-}
 
-/// A deadline for each of `N` slots that has one: a binary heap of slot numbers that knows where in
-/// it each slot is. Setting and clearing take log N steps.
-#[derive(Debug)]
-struct Deadlines<const N: usize> {
-    heap: [u16; N],
-    len: usize,
-    place: [u16; N],
-    at: [Instant; N],
-}
-
-impl<const N: usize> Deadlines<N> {
-    const fn new() -> Self {
-        Self { heap: [NONE; N], len: 0, place: [NONE; N], at: [Instant::ZERO; N] }
+    fn table_of(&mut self, timer: Timer) -> (&mut Deadlines<[Place]>, u16) {
+        match timer {
+            Timer::Exchange(slot) => (&mut self.exchanges, slot),
+            Timer::Unanswered(slot) => (&mut self.unanswered, slot),
+            Timer::Observer(slot) => (&mut self.observers, slot),
+        }
     }
+}
 
+/// A deadline for each slot of a table that has one: a binary heap of slot numbers that knows where
+/// in it each slot is. Setting and clearing take log N steps.
+///
+/// Code for all lengths is shared: what works is a [`Deadlines`] of a slice.
+#[derive(Debug)]
+struct Deadlines<P: ?Sized> {
+    len: usize,
+    places: P,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// The deadline of the slot with this number.
+    at: Instant,
+    /// Where in the heap that slot is, or [`NONE`].
+    in_heap: u16,
+    /// The slot at this place of the heap.
+    slot: u16,
+}
+
+impl<const N: usize> Deadlines<[Place; N]> {
+    const fn new() -> Self {
+        Self { len: 0, places: [Place { at: Instant::ZERO, in_heap: NONE, slot: NONE }; N] }
+    }
+}
+
+impl Deadlines<[Place]> {
     fn next(&self) -> Option<(Instant, u16)> {
-        let slot = *self.heap.get(..self.len)?.first()?;
+        if self.len == 0 {
+            return None;
+        }
+        let slot = self.slot_at(0);
         Some((self.deadline(slot), slot))
     }
 
     fn set(&mut self, slot: u16, at: Instant) {
-        let Some(deadline) = self.at.get_mut(usize::from(slot)) else { return };
-        *deadline = at;
+        let Some(own) = self.places.get_mut(usize::from(slot)) else { return };
+        own.at = at;
         let mut place = self.place_of(slot);
         if place == NONE {
             place = u16::try_from(self.len).unwrap_or(NONE);
@@ -100,8 +125,8 @@ impl<const N: usize> Deadlines<N> {
         if place == NONE {
             return;
         }
-        if let Some(entry) = self.place.get_mut(usize::from(slot)) {
-            *entry = NONE;
+        if let Some(own) = self.places.get_mut(usize::from(slot)) {
+            own.in_heap = NONE;
         }
         self.len -= 1;
         let last = self.slot_at(self.len);
@@ -148,24 +173,24 @@ impl<const N: usize> Deadlines<N> {
     }
 
     fn put(&mut self, place: usize, slot: u16) {
-        if let (Some(entry), Some(back)) =
-            (self.heap.get_mut(place), self.place.get_mut(usize::from(slot)))
-        {
-            *entry = slot;
-            *back = u16::try_from(place).unwrap_or(NONE);
+        if let Some(at) = self.places.get_mut(place) {
+            at.slot = slot;
+        }
+        if let Some(own) = self.places.get_mut(usize::from(slot)) {
+            own.in_heap = u16::try_from(place).unwrap_or(NONE);
         }
     }
 
     fn slot_at(&self, place: usize) -> u16 {
-        self.heap.get(place).copied().unwrap_or(NONE)
+        self.places.get(place).map_or(NONE, |place| place.slot)
     }
 
     fn place_of(&self, slot: u16) -> u16 {
-        self.place.get(usize::from(slot)).copied().unwrap_or(NONE)
+        self.places.get(usize::from(slot)).map_or(NONE, |own| own.in_heap)
     }
 
     fn deadline(&self, slot: u16) -> Instant {
-        self.at.get(usize::from(slot)).copied().unwrap_or_default()
+        self.places.get(usize::from(slot)).map_or(Instant::ZERO, |own| own.at)
     }
 }
 
@@ -194,7 +219,8 @@ mod tests {
         fn deadlines_order_as_a_sorted_map_does(
             steps in prop::collection::vec((0..12_u16, prop::option::of(0..50_u64)), 0..200),
         ) {
-            let mut deadlines = Deadlines::<12>::new();
+            let mut deadlines = Deadlines::<[Place; 12]>::new();
+            let deadlines: &mut Deadlines<[Place]> = &mut deadlines;
             let mut model = BTreeMap::new();
             for (slot, at) in steps {
                 match at {
