@@ -147,7 +147,9 @@ pub trait Resource<P: Copy> {
 
     /// The most bytes of a body that the resource takes in parts as they come, rather than from the
     /// server's memory once it is whole. It is then called for each part; see [`Request::part`]. A
-    /// part that is not the last is answered 2.31 (Continue) if it is granted.
+    /// part that is not the last is answered 2.31 (Continue) if it is granted. The parts of one body
+    /// come in order, but those of several bodies, from several peers say, may come in turns: a
+    /// resource that can take only one at a time refuses what does not continue it.
     fn streams(&self, _method: Code) -> Option<u32> {
         None
     }

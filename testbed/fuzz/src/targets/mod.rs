@@ -7,6 +7,7 @@ pub mod edhoc;
 pub mod endpoint;
 pub mod link_format;
 pub mod oscore;
+pub mod server;
 pub mod session;
 pub mod wire;
 
@@ -19,6 +20,7 @@ pub const ALL: &[(&str, fn(&[u8]))] = &[
     ("endpoint", endpoint::run),
     ("link_format", link_format::run),
     ("oscore", oscore::run),
+    ("server", server::run),
     ("session", session::run),
     ("wire", wire::run),
 ];
