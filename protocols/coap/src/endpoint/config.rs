@@ -49,7 +49,7 @@ pub struct Config {
     /// RFC 7641 section 4.5 allows.
     pub confirm_within: Duration,
     /// How many times the bytes of a request may go to an address that is not verified in answer to
-    /// it. 3 by RFC 9175 section 2.4; 0 sets no limit.
+    /// it. 3 by RFC 9175 section 2.4; 0 sets no limit. 136 bytes may go there in any case.
     pub amplification: u8,
     /// Which critical options the application understands in a response; a response with another
     /// one is rejected (RFC 7252 section 5.4.1).
