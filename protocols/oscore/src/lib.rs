@@ -80,7 +80,7 @@
 //!
 //! # Deliberately absent
 //! - A cached key schedule: deriving it is 5 % of what a message of 64 bytes costs on x86 and 14 % on
-//!   a Cortex-M3, and keeping it would make a context four times as large.
+//!   a Cortex-M3, and keeping it would make a context five times as large.
 //! - Every algorithm but AES-CCM-16-64-128 and HKDF SHA-256, the two that are mandatory: EDHOC's
 //!   cipher suite 2 negotiates no other.
 //! - RFC 8613 Appendix B.2 (new contexts from an old secret): EDHOC gives fresh ones with forward
