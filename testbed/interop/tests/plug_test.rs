@@ -12,6 +12,13 @@
 //! | 15 | replay |
 //! | 16 | OSCORE to a server that does not know it |
 //! | 17 | no OSCORE to a resource that wants it |
+//!
+//! Our client runs each test twice: against a server whose state is fresh, and against one that has
+//! lost its replay window and recovers it by Echo (RFC 8613 appendix B.1.2).
+//!
+//! Test 16 wants a server that does not know OSCORE: ours without keys for aiocoap's client,
+//! libcoap's for ours. Test 17 passes with aiocoap's client; aiocoap's server does not keep anybody
+//! from its resources, so that our client has no refusal to see there.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are not recognised as tests")]
 
