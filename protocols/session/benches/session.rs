@@ -133,7 +133,7 @@ fn handshake(c: &mut Criterion) {
             let (wait_2, len) = Initiator::start(key, c_i, &mut m1).unwrap();
             let key = EphemeralKey::generate(&mut rng);
             let received = Message1::parse(&m1[..len]).unwrap();
-            let (mut wait_3, len) = received.answer(key, &responder, c_r, by, &mut m2).unwrap();
+            let (wait_3, len) = received.answer(key, &responder, c_r, by, &mut m2).unwrap();
             let received = wait_2.receive(&m2[..len]).unwrap();
             let (ours, len) =
                 received.verify(responder.credential(), &initiator, by, &mut m3).unwrap();

@@ -86,7 +86,7 @@ fn who_is_on_the_signed_roster_can_shake_hands() {
             Initiator::start(EphemeralKey::generate(&mut rng), c_i, &mut buf).unwrap();
         let message_1 = Message1::parse(&buf[..len]).unwrap();
         let ephemeral = EphemeralKey::generate(&mut rng);
-        let (mut wait_3, len) =
+        let (wait_3, len) =
             message_1.answer(ephemeral, &responder, c_r, transfer, &mut buf).unwrap();
         let message_2 = wait_2.receive(&buf[..len]).unwrap();
         let entry = find(&roster, &message_2.credential_id().unwrap()).unwrap();

@@ -1,7 +1,7 @@
 //! Authentication credentials: CWT Claims Sets with a P-256 key (RFC 9528 section 3.5.2).
 
 use super::cbor::Reader;
-use super::{Kid, MAX_CREDENTIAL, Refusal};
+use super::{Kid, MAX_CREDENTIAL, Refusal, Transfer};
 use core::fmt;
 use p256::elliptic_curve::point::AffineCoordinates;
 use p256::elliptic_curve::sec1::ToEncodedPoint;
@@ -84,13 +84,15 @@ impl Credential {
         self.kid
     }
 
-    /// `MAX_CREDENTIAL` and `Kid::MAX` fit lakers' buffers; the fall-backs are never reached.
-    pub(super) fn lakers(&self) -> lakers::Credential {
-        let bytes = lakers::BufferCred::new_from_slice(&self.bytes).unwrap_or_default();
-        let kid = self
-            .kid
-            .map(|kid| lakers::BufferKid::new_from_slice(kid.as_bytes()).unwrap_or_default());
-        lakers::Credential { kid, ..lakers::Credential::new_ccs(bytes, self.public_key) }
+    /// How this credential is named to the other side; `None` by reference without a `kid`.
+    pub(super) fn id(&self, transfer: Transfer) -> Option<CredentialId<'_>> {
+        let kid = self.kid.as_ref().map(Kid::as_bytes);
+        match transfer {
+            Transfer::ByReference => kid.map(CredentialId::Kid),
+            Transfer::ByValue => {
+                Some(CredentialId::Value { ccs: &self.bytes, kid, public_key: self.public_key })
+            }
+        }
     }
 }
 
@@ -182,14 +184,6 @@ impl CredentialId<'_> {
         match *self {
             Self::Kid(kid) => credential.kid.is_some_and(|known| known.as_bytes() == kid),
             Self::Value { ccs, .. } => credential.as_bytes() == ccs,
-        }
-    }
-
-    /// The length of ID_CRED_x in the transcript: a map of one pair.
-    pub(super) fn full_len(&self) -> usize {
-        match self {
-            Self::Kid(kid) => 3 + kid.len(),
-            Self::Value { ccs, .. } => 2 + ccs.len(),
         }
     }
 }

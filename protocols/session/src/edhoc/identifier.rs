@@ -46,11 +46,6 @@ impl ConnectionId {
             }
         }
     }
-
-    /// Seven bytes are well within what lakers takes; the default is never reached.
-    pub(super) fn lakers(self) -> lakers::ConnId {
-        lakers::ConnId::from_slice(self.as_bytes()).unwrap_or_default()
-    }
 }
 
 impl fmt::Debug for ConnectionId {

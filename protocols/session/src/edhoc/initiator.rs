@@ -1,15 +1,15 @@
 //! The initiator's side of a handshake.
 
-use super::dh::{Shared, agree};
-use super::keys::{Completed, EphemeralKey, Secret, copy};
-use super::message::{Plaintext, check_own_room, read_message_2};
-use super::suite2::{Step, Suite2};
+use super::dh::agree;
+use super::keys::{Completed, EphemeralKey, write};
+use super::message::{Plaintext, read_message_2};
+use super::schedule::{
+    HASH_HEAD, Hash, Prk, apply_keystream_2, extract, hash, head, label, mac, write_id_and_mac,
+};
 use super::{ConnectionId, Credential, CredentialId, Identity, Refusal, Text, Transfer};
 use core::fmt;
-use lakers::{
-    BufferMessage2, EdhocBuffer, InitiatorStart, MAX_SUITES_LEN, ProcessedM2, ProcessingM2, WaitM2,
-    WaitM4,
-};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroize;
 
 /// An initiator about to begin. Begins with [`Initiator::start`].
 #[derive(Debug)]
@@ -38,25 +38,29 @@ impl Initiator {
         c_i: ConnectionId,
         out: &mut [u8],
     ) -> Result<(AwaitMessage2, usize), Refusal> {
-        let suites_i =
-            EdhocBuffer::<MAX_SUITES_LEN>::new_from_slice(suites).map_err(|_| Refusal::TooLong)?;
-        let state = Secret(InitiatorStart {
-            suites_i,
-            method: lakers::EDHOC_METHOD,
-            x: ephemeral.private,
-            g_x: ephemeral.public,
-        });
-        let mut crypto = Suite2::new(Step::Compose, &[]);
-        let composed = lakers::i_prepare_message_1(&state.0, &mut crypto, c_i.lakers(), &None);
-        let (wait, message) = crypto.check(composed)?;
-        let next = AwaitMessage2 { state: Secret(wait), c_i };
-        Ok((next, copy(message.as_slice(), out)?))
+        let mut head_bytes = [0; 3];
+        let suites_head: &[u8] = match suites {
+            [_] => &[],
+            _ => head(0x80, suites.len(), &mut head_bytes),
+        };
+        let mut c_i_bytes = [0; 1 + ConnectionId::MAX];
+        let c_i_len = c_i.encode(&mut c_i_bytes);
+        let c_i_bytes = c_i_bytes.get(..c_i_len).unwrap_or_default();
+        let parts = [&[METHOD], suites_head, suites, &HASH_HEAD, &ephemeral.public, c_i_bytes];
+        let len = write(&parts, out)?;
+        let next = AwaitMessage2 { x: ephemeral.private, hash: hash(&parts), c_i };
+        Ok((next, len))
     }
 }
 
+/// METHOD of static Diffie-Hellman on both sides.
+const METHOD: u8 = 3;
+
 /// An initiator that has sent message_1.
 pub struct AwaitMessage2 {
-    state: Secret<WaitM2>,
+    x: [u8; 32],
+    /// Of message_1.
+    hash: Hash,
     c_i: ConnectionId,
 }
 
@@ -72,80 +76,23 @@ impl AwaitMessage2 {
     ///
     /// # Errors
     /// Why it was refused; the handshake is over then.
-    pub fn receive(self, message_2: &[u8]) -> Result<Message2<'_>, Refusal> {
-        let (g_y, _) = read_message_2(message_2)?;
-        let g_xy = [agree(&self.state.0.x, g_y)?];
-        let plaintext = read_2(&self.state.0, message_2, &g_xy)?;
+    pub fn receive(self, message_2: &[u8]) -> Result<Message2, Refusal> {
+        let (g_y, ciphertext) = read_message_2(message_2)?;
+        let g_xy = agree(&self.x, g_y)?;
+        let th_2 = hash(&[&HASH_HEAD, g_y, &HASH_HEAD, &self.hash]);
+        let prk_2e = extract(&th_2, &g_xy);
+        let mut plaintext = Text::from_slice(ciphertext).map_err(|_| Refusal::TooLong)?;
+        apply_keystream_2(&prk_2e, &th_2, &mut plaintext);
         let c_r = Plaintext::read_2(&plaintext)?.c_r;
         let c_r = c_r.filter(|c_r| *c_r != self.c_i).ok_or(Refusal::ConnectionId)?;
-        Ok(Message2 { state: self.state, c_i: self.c_i, c_r, message_2, g_xy, plaintext })
+        Ok(Message2 { x: self.x, g_y: *g_y, prk_2e, th_2, c_i: self.c_i, c_r, plaintext })
     }
 }
 
-/// Decrypts message_2 with lakers.
-#[inline(never)]
-fn parse_2(
-    state: &WaitM2,
-    message_2: &[u8],
-    g_xy: &[Shared; 1],
-) -> Result<Secret<ProcessingM2>, Refusal> {
-    let (_, ciphertext) = read_message_2(message_2)?;
-    let buffer = BufferMessage2::new_from_slice(message_2).map_err(|_| Refusal::TooLong)?;
-    let mut crypto = Suite2::new(Step::Receive2(ciphertext), g_xy);
-    let parsed = lakers::i_parse_message_2(state, &mut crypto, &buffer);
-    crypto.check(parsed).map(|(state, _, _, _)| Secret(state))
-}
-
-/// The plaintext of message_2.
-#[inline(never)]
-fn read_2(state: &WaitM2, message_2: &[u8], g_xy: &[Shared; 1]) -> Result<Text, Refusal> {
-    let state = parse_2(state, message_2, g_xy)?;
-    Text::from_slice(state.0.plaintext_2.as_slice()).map_err(|_| Refusal::TooLong)
-}
-
-/// Verifies MAC_2 with lakers.
-#[inline(never)]
-fn verify_2(
-    message: &Message2<'_>,
-    credential: &Credential,
-    identity: &Identity,
-    mac: [u8; 8],
-) -> Result<Secret<ProcessedM2>, Refusal> {
-    let (g_y, _) = read_message_2(message.message_2)?;
-    let shared =
-        [agree(&message.state.0.x, credential.public_key())?, agree(identity.private_key(), g_y)?];
-    verify_mac_2(message, credential, identity, mac, &shared)
-}
-
-/// The part of [`verify_2`] that is lakers'.
-#[inline(never)]
-fn verify_mac_2(
-    message: &Message2<'_>,
-    credential: &Credential,
-    identity: &Identity,
-    mac: [u8; 8],
-    shared: &[Shared],
-) -> Result<Secret<ProcessedM2>, Refusal> {
-    let state = parse_2(&message.state.0, message.message_2, &message.g_xy)?;
-    let mut crypto = Suite2::new(Step::Verify(mac), shared);
-    let key = identity.private_key();
-    let verified = lakers::i_verify_message_2(&state.0, &mut crypto, credential.lakers(), key);
-    crypto.check(verified).map(Secret)
-}
-
-/// Composes message_3 with lakers.
-#[inline(never)]
-fn compose_3(
-    state: &ProcessedM2,
-    identity: &Identity,
-    transfer: Transfer,
-    out: &mut [u8],
-) -> Result<(Secret<WaitM4>, usize), Refusal> {
-    let mut crypto = Suite2::new(Step::Compose, &[]);
-    let own = identity.credential().lakers();
-    let composed = lakers::i_prepare_message_3(state, &mut crypto, own, transfer.lakers(), &None);
-    let (done, message_3, _) = crypto.check(composed)?;
-    Ok((Secret(done), copy(message_3.as_slice(), out)?))
+impl Drop for AwaitMessage2 {
+    fn drop(&mut self) {
+        self.x.zeroize();
+    }
 }
 
 impl fmt::Debug for AwaitMessage2 {
@@ -155,16 +102,17 @@ impl fmt::Debug for AwaitMessage2 {
 }
 
 /// A message_2 that has been read and not yet verified.
-pub struct Message2<'a> {
-    state: Secret<WaitM2>,
+pub struct Message2 {
+    x: [u8; 32],
+    g_y: [u8; 32],
+    prk_2e: Prk,
+    th_2: Hash,
     c_i: ConnectionId,
     c_r: ConnectionId,
-    message_2: &'a [u8],
-    g_xy: [Shared; 1],
     plaintext: Text,
 }
 
-impl Message2<'_> {
+impl Message2 {
     /// The connection identifier that the responder chose.
     #[must_use]
     pub const fn connection_id(&self) -> ConnectionId {
@@ -194,27 +142,49 @@ impl Message2<'_> {
         transfer: Transfer,
         out: &mut [u8],
     ) -> Result<(Completed, usize), Refusal> {
-        check_own_room(identity.credential(), transfer, None)?;
+        let (prk_3e2m, th_3) = self.verify_mac(credential)?;
+        let g_iy = agree(identity.private_key(), &self.g_y)?;
+        let salt = prk_3e2m.next(label::SALT_4E3M, &th_3);
+        let prk_4e3m = extract(&salt.0, &g_iy);
+        let own = identity.credential();
+        let id_cred = own.id(transfer).ok_or(Refusal::UnknownCredential)?;
+        let mac_3 = mac(&prk_4e3m, label::MAC_3, None, &id_cred, &th_3, own.as_bytes(), &[]);
+        let mut text = Text::new();
+        write_id_and_mac(&mut text, &id_cred, &mac_3)?;
+        let th_4 = hash(&[&HASH_HEAD, &th_3, &text, own.as_bytes()]);
+        let tag = prk_3e2m.seal([label::K_3, label::IV_3], &th_3, &mut text)?;
+        let mut head_bytes = [0; 3];
+        let head = head(0x40, text.len() + tag.len(), &mut head_bytes);
+        let len = write(&[head, &text, &tag], out)?;
+        Ok((Completed::new(prk_4e3m, th_4, self.c_i, self.c_r), len))
+    }
+
+    /// Verifies MAC_2, and returns PRK_3e2m and TH_3 (sections 5.3.3 and 5.4.2).
+    #[inline(never)]
+    fn verify_mac(&self, credential: &Credential) -> Result<(Prk, Hash), Refusal> {
         let plaintext = Plaintext::read_2(&self.plaintext)?;
         if !plaintext.id_cred.is(credential) {
             return Err(Refusal::UnknownCredential);
         }
-        plaintext.check_room(credential.as_bytes())?;
-        let state = verify_2(&self, credential, identity, plaintext.mac)?;
-        let (done, len) = compose_3(&state.0, identity, transfer, out)?;
-        let completed = Completed {
-            prk_4e3m: done.0.prk_4e3m,
-            th_4: done.0.th_4,
-            prk_out: done.0.prk_out,
-            prk_exporter: done.0.prk_exporter,
-            ours: self.c_i,
-            theirs: self.c_r,
-        };
-        Ok((completed, len))
+        let g_rx = agree(&self.x, credential.public_key())?;
+        let prk_3e2m = extract(&self.prk_2e.next(label::SALT_3E2M, &self.th_2).0, &g_rx);
+        let Plaintext { id_cred, c_r, ead, .. } = &plaintext;
+        let bytes = credential.as_bytes();
+        let expected = mac(&prk_3e2m, label::MAC_2, *c_r, id_cred, &self.th_2, bytes, ead);
+        if !bool::from(expected.ct_eq(&plaintext.mac)) {
+            return Err(Refusal::NotAuthentic);
+        }
+        Ok((prk_3e2m, hash(&[&HASH_HEAD, &self.th_2, &self.plaintext, bytes])))
     }
 }
 
-impl fmt::Debug for Message2<'_> {
+impl Drop for Message2 {
+    fn drop(&mut self) {
+        self.x.zeroize();
+    }
+}
+
+impl fmt::Debug for Message2 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Message2({:?}, {:?})", self.c_i, self.c_r)
     }

@@ -1,12 +1,10 @@
 //! Keys: ephemeral ones before a handshake, what it leaves behind afterwards.
 
-use super::message::check_ciphertext;
-use super::suite2::{Step, Suite2};
-use super::{ConnectionId, Refusal};
+use super::cbor::Reader;
+use super::message::{read_ciphertext, read_ead};
+use super::schedule::{Hash, Prk, label};
+use super::{ConnectionId, MAX_MESSAGE, Refusal, Text};
 use core::fmt;
-use lakers::{
-    BufferMessage4, Completed as LakersCompleted, MAX_KDF_CONTEXT_LEN, ProcessedM3, WaitM4,
-};
 use p256::elliptic_curve::point::AffineCoordinates;
 use rand_core::{CryptoRng, RngCore};
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -66,15 +64,22 @@ impl fmt::Debug for OscoreKeys {
 
 /// A finished handshake: the other side has proved who it is.
 pub struct Completed {
-    pub(super) prk_4e3m: [u8; 32],
-    pub(super) th_4: [u8; 32],
-    pub(super) prk_out: [u8; 32],
-    pub(super) prk_exporter: [u8; 32],
+    pub(super) prk_4e3m: Prk,
+    pub(super) th_4: Hash,
+    pub(super) prk_exporter: Prk,
     pub(super) ours: ConnectionId,
     pub(super) theirs: ConnectionId,
 }
 
 impl Completed {
+    /// PRK_out and PRK_exporter (sections 4.1.3 and 4.2.1).
+    pub(super) fn new(prk_4e3m: Prk, th_4: Hash, ours: ConnectionId, theirs: ConnectionId) -> Self {
+        let prk_out = prk_4e3m.next(label::PRK_OUT, &th_4);
+        let mut prk_exporter = Prk([0; 32]);
+        prk_out.derive(label::PRK_EXPORTER, &[], &mut prk_exporter.0);
+        Self { prk_4e3m, th_4, prk_exporter, ours, theirs }
+    }
+
     /// EDHOC_Exporter of the OSCORE keys (RFC 9528 section 4.2.1 and appendix A.1).
     #[must_use]
     pub fn oscore_keys(&self) -> OscoreKeys {
@@ -89,25 +94,10 @@ impl Completed {
         keys
     }
 
-    /// EDHOC_Exporter with an empty context (RFC 9528 section 4.2.1). Labels 0 and 1 are OSCORE's,
-    /// 32768 and up are private; this takes those that lakers does, up to 23, and at most 255 bytes.
-    #[inline(never)]
+    /// EDHOC_Exporter with an empty context (RFC 9528 section 4.2.1). Labels 0 and 1 are OSCORE's;
+    /// this takes those up to 23, and at most 255 bytes.
     pub fn export(&self, label: u8, out: &mut [u8]) {
-        let state = LakersCompleted { prk_out: self.prk_out, prk_exporter: self.prk_exporter };
-        let mut state = Secret(state);
-        let context = [0; MAX_KDF_CONTEXT_LEN];
-        let crypto = &mut Suite2::new(Step::Compose, &[]);
-        let mut bytes = lakers::edhoc_exporter(
-            &state.0,
-            crypto,
-            label.min(23),
-            &context,
-            0,
-            out.len().min(255),
-        );
-        out.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
-        bytes.zeroize();
-        state.wipe();
+        self.prk_exporter.derive(label.min(23), &[], out);
     }
 
     /// As responder: writes message_4 to `out` and returns its length. It tells an initiator that has
@@ -115,50 +105,20 @@ impl Completed {
     ///
     /// # Errors
     /// If it does not fit (it takes nine bytes).
-    #[inline(never)]
     pub fn compose_message_4(&self, out: &mut [u8]) -> Result<usize, Refusal> {
-        let mut state = Secret(ProcessedM3 {
-            prk_4e3m: self.prk_4e3m,
-            th_4: self.th_4,
-            prk_out: self.prk_out,
-            prk_exporter: self.prk_exporter,
-        });
-        let mut crypto = Suite2::new(Step::Compose, &[]);
-        let composed = lakers::r_prepare_message_4(&state.0, &mut crypto, &None);
-        state.wipe();
-        let (completed, message) = crypto.check(composed)?;
-        Secret(completed).wipe();
-        copy(message.as_slice(), out)
+        let tag = self.prk_4e3m.seal([label::K_4, label::IV_4], &self.th_4, &mut [])?;
+        write(&[&[0x48], &tag], out)
     }
 
     /// As initiator: verifies message_4.
     ///
     /// # Errors
     /// If it is not the responder's.
-    #[inline(never)]
     pub fn verify_message_4(&self, message: &[u8]) -> Result<(), Refusal> {
-        check_ciphertext(message)?;
-        let buffer = BufferMessage4::new_from_slice(message).map_err(|_| Refusal::TooLong)?;
-        let mut state = Secret(WaitM4 {
-            prk_4e3m: self.prk_4e3m,
-            th_4: self.th_4,
-            prk_out: self.prk_out,
-            prk_exporter: self.prk_exporter,
-        });
-        let mut crypto = Suite2::new(Step::Receive4, &[]);
-        let verified = lakers::i_process_message_4(&mut state.0, &mut crypto, &buffer);
-        state.wipe();
-        let (completed, _) = crypto.check(verified)?;
-        Secret(completed).wipe();
-        Ok(())
-    }
-}
-
-impl Drop for Completed {
-    fn drop(&mut self) {
-        self.prk_4e3m.zeroize();
-        self.prk_out.zeroize();
-        self.prk_exporter.zeroize();
+        let (ciphertext, tag) = read_ciphertext(message)?;
+        let mut text = Text::from_slice(ciphertext).map_err(|_| Refusal::TooLong)?;
+        self.prk_4e3m.open([label::K_4, label::IV_4], &self.th_4, &mut text, tag)?;
+        read_ead(&mut Reader::new(&text))
     }
 }
 
@@ -168,53 +128,13 @@ impl fmt::Debug for Completed {
     }
 }
 
-/// A state of lakers', which does not wipe its secrets itself.
-pub(super) struct Secret<T: Wipe>(pub(super) T);
-
-/// Overwrites the secrets of a state of lakers'.
-pub(super) trait Wipe {
-    /// Overwrites them.
-    fn wipe_secrets(&mut self);
-}
-
-impl<T: Wipe> Secret<T> {
-    /// Wipes now rather than at the end of the scope.
-    pub(super) fn wipe(&mut self) {
-        self.0.wipe_secrets();
+/// Writes `parts` to the front of `out`, one after the other, and returns their length.
+pub(super) fn write(parts: &[&[u8]], out: &mut [u8]) -> Result<usize, Refusal> {
+    let mut at = 0;
+    for part in parts {
+        let end = at + part.len();
+        out.get_mut(at..end).ok_or(Refusal::TooLong)?.copy_from_slice(part);
+        at = end;
     }
-}
-
-impl<T: Wipe> Drop for Secret<T> {
-    fn drop(&mut self) {
-        self.0.wipe_secrets();
-    }
-}
-
-macro_rules! wipe {
-    ($($state:ty: $($field:ident),*;)*) => {
-        $(impl Wipe for $state {
-            fn wipe_secrets(&mut self) {
-                $(self.$field.zeroize();)*
-            }
-        })*
-    };
-}
-
-wipe! {
-    lakers::InitiatorStart: x;
-    lakers::WaitM2: x;
-    lakers::ProcessingM1: y;
-    lakers::ProcessingM2: x, prk_2e;
-    lakers::ProcessedM2: prk_3e2m, prk_4e3m;
-    lakers::WaitM3: y, prk_3e2m;
-    lakers::ProcessingM3: y, prk_3e2m;
-    ProcessedM3: prk_4e3m, prk_out, prk_exporter;
-    WaitM4: prk_4e3m, prk_out, prk_exporter;
-    LakersCompleted: prk_out, prk_exporter;
-}
-
-/// Copies `message` to the front of `out` and returns its length.
-pub(super) fn copy(message: &[u8], out: &mut [u8]) -> Result<usize, Refusal> {
-    out.get_mut(..message.len()).ok_or(Refusal::TooLong)?.copy_from_slice(message);
-    Ok(message.len())
+    if at > MAX_MESSAGE { Err(Refusal::TooLong) } else { Ok(at) }
 }

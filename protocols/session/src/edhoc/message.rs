@@ -3,25 +3,14 @@
 use super::cbor::Reader;
 use super::credential::{CredentialId, read_ccs};
 use super::error::SUITE;
-use super::{ConnectionId, Credential, Kid, MAX_MESSAGE, Refusal, Transfer};
+use super::schedule::MAC;
+use super::{ConnectionId, Kid, MAX_MESSAGE, Refusal};
 
 /// METHOD of static Diffie-Hellman on both sides.
 const METHOD: i32 = 3;
 
 /// The most items that SUITES_I may have; as many as there are registered suites.
 const MAX_SUITES: u16 = 9;
-
-/// The length of a MAC and of an authentication tag.
-const MAC: usize = 8;
-
-/// The longest context that lakers hands to a key derivation: it writes lengths in one byte.
-const MAX_CONTEXT: usize = 255;
-
-/// The longest input of a transcript hash that lakers can build.
-const MAX_TRANSCRIPT: usize = lakers::MAX_BUFFER_LEN;
-
-/// A hash as a CBOR byte string.
-const ENCODED_HASH: usize = 2 + 32;
 
 /// What message_1 says (RFC 9528 section 5.2.1).
 #[derive(Clone, Copy, Debug)]
@@ -79,13 +68,13 @@ pub(super) fn read_message_2(message: &[u8]) -> Result<(&[u8; 32], &[u8]), Refus
     if ciphertext.is_empty() { Err(Refusal::Malformed) } else { Ok((g_y, ciphertext)) }
 }
 
-/// Checks the framing of message_3 or message_4, a byte string of ciphertext and tag (sections 5.4.1
-/// and 5.5.1).
-pub(super) fn check_ciphertext(message: &[u8]) -> Result<(), Refusal> {
+/// Checks the framing of message_3 or message_4, a byte string of ciphertext and tag, and returns both
+/// (sections 5.4.1 and 5.5.1).
+pub(super) fn read_ciphertext(message: &[u8]) -> Result<(&[u8], &[u8; MAC]), Refusal> {
     let mut reader = bounded(message)?;
     let ciphertext = reader.bytes()?;
     reader.end()?;
-    if ciphertext.len() < MAC { Err(Refusal::Malformed) } else { Ok(()) }
+    ciphertext.split_last_chunk().ok_or(Refusal::Malformed)
 }
 
 /// What the plaintext of message_2 or message_3 says (sections 5.3.2 and 5.4.2).
@@ -95,8 +84,7 @@ pub(super) struct Plaintext<'a> {
     pub(super) c_r: Option<ConnectionId>,
     pub(super) id_cred: CredentialId<'a>,
     pub(super) mac: [u8; MAC],
-    ead_len: usize,
-    len: usize,
+    pub(super) ead: &'a [u8],
 }
 
 impl<'a> Plaintext<'a> {
@@ -104,56 +92,21 @@ impl<'a> Plaintext<'a> {
     pub(super) fn read_2(plaintext: &'a [u8]) -> Result<Self, Refusal> {
         let mut reader = bounded(plaintext)?;
         let c_r = ConnectionId::new(reader.identifier()?).ok_or(Refusal::ConnectionId)?;
-        Self::read(reader, Some(c_r), plaintext.len())
+        Self::read(reader, Some(c_r))
     }
 
     /// Reads PLAINTEXT_3 = (ID_CRED_I / bstr / -24..23, MAC_3, ? EAD_3).
     pub(super) fn read_3(plaintext: &'a [u8]) -> Result<Self, Refusal> {
-        Self::read(bounded(plaintext)?, None, plaintext.len())
+        Self::read(bounded(plaintext)?, None)
     }
 
-    fn read(
-        mut reader: Reader<'a>,
-        c_r: Option<ConnectionId>,
-        len: usize,
-    ) -> Result<Self, Refusal> {
+    fn read(mut reader: Reader<'a>, c_r: Option<ConnectionId>) -> Result<Self, Refusal> {
         let id_cred = read_id_cred(&mut reader)?;
         let mac = reader.bytes()?.try_into().map_err(|_| Refusal::Malformed)?;
-        let ead_len = reader.rest().len();
-        // lakers keeps the first label in one byte.
-        if reader.peek().is_some_and(|label| label & 0x1f > 23) {
-            return Err(Refusal::TooLong);
-        }
+        let ead = reader.rest();
         read_ead(&mut reader)?;
-        Ok(Self { c_r, id_cred, mac, ead_len, len })
+        Ok(Self { c_r, id_cred, mac, ead })
     }
-
-    /// Checks that what lakers puts together to verify the MAC and to go on fits its buffers.
-    pub(super) fn check_room(&self, credential: &[u8]) -> Result<(), Refusal> {
-        let c_r = self.c_r.map_or(0, |c_r| 1 + c_r.as_bytes().len());
-        let context =
-            c_r + self.id_cred.full_len() + ENCODED_HASH + credential.len() + self.ead_len;
-        let transcript = ENCODED_HASH + self.len + credential.len();
-        if context > MAX_CONTEXT || transcript > MAX_TRANSCRIPT {
-            return Err(Refusal::TooLong);
-        }
-        Ok(())
-    }
-}
-
-/// Checks the same for a credential of our own, before it is sent; with C_R as responder.
-pub(super) fn check_own_room(
-    credential: &Credential,
-    transfer: Transfer,
-    c_r: Option<ConnectionId>,
-) -> Result<(), Refusal> {
-    let id_cred = match transfer {
-        Transfer::ByReference => 3 + credential.kid().map_or(0, |kid| kid.as_bytes().len()),
-        Transfer::ByValue => 2 + credential.as_bytes().len(),
-    };
-    let c_r = c_r.map_or(0, |c_r| 1 + c_r.as_bytes().len());
-    let context = c_r + id_cred + ENCODED_HASH + credential.as_bytes().len();
-    if context > MAX_CONTEXT { Err(Refusal::TooLong) } else { Ok(()) }
 }
 
 /// Reads ID_CRED_x: a `kid` as a bare identifier, or `{14: CCS}`.

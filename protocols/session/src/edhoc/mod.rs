@@ -42,7 +42,7 @@ mod initiator;
 mod keys;
 mod message;
 mod responder;
-mod suite2;
+mod schedule;
 
 pub use credential::{Credential, CredentialId, Identity, InvalidCredential, InvalidKey};
 pub use error::{ErrorMessage, Refusal};
@@ -63,25 +63,14 @@ pub enum Transfer {
     ByValue,
 }
 
-impl Transfer {
-    const fn lakers(self) -> lakers::CredentialTransfer {
-        match self {
-            Self::ByReference => lakers::CredentialTransfer::ByReference,
-            Self::ByValue => lakers::CredentialTransfer::ByValue,
-        }
-    }
-}
-
 /// The longest EDHOC message that is read or written, in bytes.
-pub const MAX_MESSAGE: usize = lakers::MAX_MESSAGE_SIZE_LEN;
+pub const MAX_MESSAGE: usize = 192;
 
 /// The longest credential, in bytes.
 pub const MAX_CREDENTIAL: usize = 128;
 
 /// A decrypted plaintext.
 type Text = heapless::Vec<u8, MAX_MESSAGE, u8>;
-
-const _: () = assert!(MAX_MESSAGE == 192, "the bounds in `message` are derived for this size");
 
 #[cfg(test)]
 mod tests;

@@ -1,13 +1,16 @@
 //! The responder's side of a handshake.
 
 use super::dh::{Shared, agree};
-use super::keys::{Completed, EphemeralKey, Secret, copy};
-use super::message::{Plaintext, check_ciphertext, check_own_room, read_message_1};
-use super::suite2::{Step, Suite2};
+use super::keys::{Completed, EphemeralKey, write};
+use super::message::{Plaintext, read_ciphertext, read_message_1};
+use super::schedule::{
+    HASH_HEAD, Hash, Prk, apply_keystream_2, extract, hash, head, label, mac, write_id_and_mac,
+};
 use super::{ConnectionId, Credential, CredentialId, Identity, Refusal, Text, Transfer};
 use core::fmt;
-use lakers::{BufferMessage3, ProcessingM1, ProcessingM3, WaitM3};
 use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroize;
 
 /// A message_1 that has been read. Nothing in it is authenticated.
 #[derive(Debug)]
@@ -51,48 +54,49 @@ impl Message1 {
         if c_r == self.c_i {
             return Err(Refusal::ConnectionId);
         }
-        check_own_room(identity.credential(), transfer, Some(c_r))?;
         let shared =
             [agree(&ephemeral.private, &self.g_x)?, agree(identity.private_key(), &self.g_x)?];
-        let state = Secret(ProcessingM1 {
-            y: ephemeral.private,
-            g_y: ephemeral.public,
-            c_i: self.c_i.lakers(),
-            g_x: self.g_x,
-            h_message_1: self.hash,
-        });
-        let (wait, len) = compose_2(&state.0, identity, c_r, transfer, &shared, out)?;
-        Ok((AwaitMessage3 { state: wait, c_i: self.c_i, c_r }, len))
+        self.compose_2(&ephemeral, identity.credential(), c_r, transfer, &shared, out)
     }
-}
 
-/// The part of [`Message1::answer`] that is lakers'.
-#[inline(never)]
-fn compose_2(
-    state: &ProcessingM1,
-    identity: &Identity,
-    c_r: ConnectionId,
-    transfer: Transfer,
-    shared: &[Shared],
-    out: &mut [u8],
-) -> Result<(Secret<WaitM3>, usize), Refusal> {
-    let mut crypto = Suite2::new(Step::Compose, shared);
-    let composed = lakers::r_prepare_message_2(
-        state,
-        &mut crypto,
-        identity.credential().lakers(),
-        identity.private_key(),
-        c_r.lakers(),
-        transfer.lakers(),
-        &None,
-    );
-    let (wait, message) = crypto.check(composed)?;
-    Ok((Secret(wait), copy(message.as_slice(), out)?))
+    /// Message_2, with G_XY and G_RX (section 5.3.2).
+    #[inline(never)]
+    fn compose_2(
+        &self,
+        ephemeral: &EphemeralKey,
+        credential: &Credential,
+        c_r: ConnectionId,
+        transfer: Transfer,
+        [g_xy, g_rx]: &[Shared; 2],
+        out: &mut [u8],
+    ) -> Result<(AwaitMessage3, usize), Refusal> {
+        let id_cred = credential.id(transfer).ok_or(Refusal::UnknownCredential)?;
+        let th_2 = hash(&[&HASH_HEAD, &ephemeral.public, &HASH_HEAD, &self.hash]);
+        let prk_2e = extract(&th_2, g_xy);
+        let prk_3e2m = extract(&prk_2e.next(label::SALT_3E2M, &th_2).0, g_rx);
+        let mac_2 =
+            mac(&prk_3e2m, label::MAC_2, Some(c_r), &id_cred, &th_2, credential.as_bytes(), &[]);
+        let mut text = Text::new();
+        let mut c_r_bytes = [0; 1 + ConnectionId::MAX];
+        let len = c_r.encode(&mut c_r_bytes);
+        text.extend_from_slice(c_r_bytes.get(..len).unwrap_or_default())
+            .map_err(|_| Refusal::TooLong)?;
+        write_id_and_mac(&mut text, &id_cred, &mac_2)?;
+        let th_3 = hash(&[&HASH_HEAD, &th_2, &text, credential.as_bytes()]);
+        apply_keystream_2(&prk_2e, &th_2, &mut text);
+        let mut head_bytes = [0; 3];
+        let head = head(0x40, ephemeral.public.len() + text.len(), &mut head_bytes);
+        let len = write(&[head, &ephemeral.public, &text], out)?;
+        let next = AwaitMessage3 { y: ephemeral.private, prk_3e2m, th_3, c_i: self.c_i, c_r };
+        Ok((next, len))
+    }
 }
 
 /// A responder that has sent message_2.
 pub struct AwaitMessage3 {
-    state: Secret<WaitM3>,
+    y: [u8; 32],
+    prk_3e2m: Prk,
+    th_3: Hash,
     c_i: ConnectionId,
     c_r: ConnectionId,
 }
@@ -118,51 +122,19 @@ impl AwaitMessage3 {
     ///
     /// # Errors
     /// Why it was refused.
-    pub fn receive<'a>(&'a mut self, message_3: &'a [u8]) -> Result<Message3<'a>, Refusal> {
-        check_ciphertext(message_3)?;
-        let plaintext = read_3(&mut self.state.0, message_3)?;
-        Ok(Message3 { wait: self, message_3, plaintext })
+    pub fn receive(&self, message_3: &[u8]) -> Result<Message3<'_>, Refusal> {
+        let (ciphertext, tag) = read_ciphertext(message_3)?;
+        let mut plaintext = Text::from_slice(ciphertext).map_err(|_| Refusal::TooLong)?;
+        self.prk_3e2m.open([label::K_3, label::IV_3], &self.th_3, &mut plaintext, tag)?;
+        Plaintext::read_3(&plaintext)?;
+        Ok(Message3 { wait: self, plaintext })
     }
 }
 
-/// Decrypts message_3 with lakers.
-#[inline(never)]
-fn parse_3(state: &mut WaitM3, message_3: &[u8]) -> Result<Secret<ProcessingM3>, Refusal> {
-    let buffer = BufferMessage3::new_from_slice(message_3).map_err(|_| Refusal::TooLong)?;
-    let mut crypto = Suite2::new(Step::Receive3, &[]);
-    let parsed = lakers::r_parse_message_3(state, &mut crypto, &buffer);
-    crypto.check(parsed).map(|(state, _, _)| Secret(state))
-}
-
-/// The plaintext of message_3.
-#[inline(never)]
-fn read_3(state: &mut WaitM3, message_3: &[u8]) -> Result<Text, Refusal> {
-    let state = parse_3(state, message_3)?;
-    Text::from_slice(state.0.plaintext_3.as_slice()).map_err(|_| Refusal::TooLong)
-}
-
-/// Verifies MAC_3 with lakers.
-#[inline(never)]
-fn verify_3(
-    wait: &mut AwaitMessage3,
-    message_3: &[u8],
-    credential: &Credential,
-    mac: [u8; 8],
-    shared: &[Shared],
-) -> Result<Completed, Refusal> {
-    let mut state = parse_3(&mut wait.state.0, message_3)?;
-    let mut crypto = Suite2::new(Step::Verify(mac), shared);
-    let verified = lakers::r_verify_message_3(&mut state.0, &mut crypto, credential.lakers());
-    let (done, _) = crypto.check(verified)?;
-    let done = Secret(done);
-    Ok(Completed {
-        prk_4e3m: done.0.prk_4e3m,
-        th_4: done.0.th_4,
-        prk_out: done.0.prk_out,
-        prk_exporter: done.0.prk_exporter,
-        ours: wait.c_r,
-        theirs: wait.c_i,
-    })
+impl Drop for AwaitMessage3 {
+    fn drop(&mut self) {
+        self.y.zeroize();
+    }
 }
 
 impl fmt::Debug for AwaitMessage3 {
@@ -173,8 +145,7 @@ impl fmt::Debug for AwaitMessage3 {
 
 /// A message_3 that has been read and not yet verified.
 pub struct Message3<'a> {
-    wait: &'a mut AwaitMessage3,
-    message_3: &'a [u8],
+    wait: &'a AwaitMessage3,
     plaintext: Text,
 }
 
@@ -199,9 +170,18 @@ impl Message3<'_> {
         if !plaintext.id_cred.is(credential) {
             return Err(Refusal::UnknownCredential);
         }
-        plaintext.check_room(credential.as_bytes())?;
-        let shared = [agree(&self.wait.state.0.y, credential.public_key())?];
-        verify_3(self.wait, self.message_3, credential, plaintext.mac, &shared)
+        let wait = self.wait;
+        let g_iy = agree(&wait.y, credential.public_key())?;
+        let salt = wait.prk_3e2m.next(label::SALT_4E3M, &wait.th_3);
+        let prk_4e3m = extract(&salt.0, &g_iy);
+        let Plaintext { id_cred, ead, .. } = &plaintext;
+        let expected =
+            mac(&prk_4e3m, label::MAC_3, None, id_cred, &wait.th_3, credential.as_bytes(), ead);
+        if !bool::from(expected.ct_eq(&plaintext.mac)) {
+            return Err(Refusal::NotAuthentic);
+        }
+        let th_4 = hash(&[&HASH_HEAD, &wait.th_3, &self.plaintext, credential.as_bytes()]);
+        Ok(Completed::new(prk_4e3m, th_4, wait.c_r, wait.c_i))
     }
 }
 

@@ -152,7 +152,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
         message_3: &[u8],
     ) -> Result<Completed, Refusal> {
         let place = self.half_open.get_mut(at).ok_or(Refusal::ConnectionId)?;
-        let mut half_open = place.take().ok_or(Refusal::ConnectionId)?;
+        let half_open = place.take().ok_or(Refusal::ConnectionId)?;
         let (sent_to, since) = (half_open.from, half_open.since);
         let message_3 = match half_open.wait.receive(message_3) {
             Ok(message_3) => message_3,

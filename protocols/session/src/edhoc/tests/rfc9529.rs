@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::edhoc::message::{Plaintext, read_message_1, read_message_2};
+use crate::edhoc::schedule::label;
 use hex_literal::hex;
 
 pub(super) const X: [u8; 32] =
@@ -76,7 +77,7 @@ fn both_sides_of_the_trace_come_out_byte_for_byte() {
 
     let message_1 = Message1::parse(&MESSAGE_1).unwrap();
     assert_eq!(message_1.connection_id(), id(&C_I));
-    let (mut wait_3, len) = message_1
+    let (wait_3, len) = message_1
         .answer(ephemeral(Y), &responder(), id(&C_R), Transfer::ByReference, &mut buf)
         .unwrap();
     assert_eq!(buf[..len], MESSAGE_2);
@@ -96,8 +97,8 @@ fn both_sides_of_the_trace_come_out_byte_for_byte() {
     done_i.verify_message_4(&MESSAGE_4).unwrap();
 
     for (done, sender, recipient) in [(&done_i, C_R, C_I), (&done_r, C_I, C_R)] {
-        assert_eq!(done.prk_out, PRK_OUT);
-        assert_eq!(done.prk_exporter, PRK_EXPORTER);
+        assert_eq!(done.prk_4e3m.next(label::PRK_OUT, &done.th_4).0, PRK_OUT);
+        assert_eq!(done.prk_exporter.0, PRK_EXPORTER);
         let keys = done.oscore_keys();
         assert_eq!(keys.master_secret, hex!("f9868f6a3aca78a05d1485b35030b162"));
         assert_eq!(keys.master_salt, hex!("ada24c7dbfc85eeb"));
