@@ -1,5 +1,4 @@
-//! Diffie-Hellman on P-256, done before lakers asks for it: its stack is the deepest of all, so it
-//! runs where little else is on the stack.
+//! Diffie-Hellman on P-256. Its stack is the deepest of all: it is called where little else is there.
 
 use super::Refusal;
 use p256::elliptic_curve::point::DecompressPoint;

@@ -1,6 +1,6 @@
 //! The initiator's side of a handshake.
 
-use super::dh::agree;
+use super::dh::{Shared, agree};
 use super::keys::{Completed, EphemeralKey, write};
 use super::message::{Plaintext, read_message_2};
 use super::schedule::{
@@ -135,18 +135,41 @@ impl Message2 {
     ///
     /// # Errors
     /// Why the handshake is over.
+    #[inline]
     pub fn verify(
-        self,
+        &self,
         credential: &Credential,
         identity: &Identity,
         transfer: Transfer,
         out: &mut [u8],
     ) -> Result<(Completed, usize), Refusal> {
-        let (prk_3e2m, th_3) = self.verify_mac(credential)?;
-        let g_iy = agree(identity.private_key(), &self.g_y)?;
-        let salt = prk_3e2m.next(label::SALT_4E3M, &th_3);
-        let prk_4e3m = extract(&salt.0, &g_iy);
-        let own = identity.credential();
+        if !self.credential_id()?.is(credential) {
+            return Err(Refusal::UnknownCredential);
+        }
+        let shared =
+            [agree(&self.x, credential.public_key())?, agree(identity.private_key(), &self.g_y)?];
+        self.finish(credential, identity.credential(), transfer, &shared, out)
+    }
+
+    /// Verifies MAC_2 and composes message_3, with G_RX and G_IY (sections 5.3.3 and 5.4.2).
+    #[inline(never)]
+    fn finish(
+        &self,
+        credential: &Credential,
+        own: &Credential,
+        transfer: Transfer,
+        [g_rx, g_iy]: &[Shared; 2],
+        out: &mut [u8],
+    ) -> Result<(Completed, usize), Refusal> {
+        let prk_3e2m = extract(&self.prk_2e.next(label::SALT_3E2M, &self.th_2).0, g_rx);
+        let Plaintext { id_cred, c_r, ead, mac: received } = Plaintext::read_2(&self.plaintext)?;
+        let bytes = credential.as_bytes();
+        let expected = mac(&prk_3e2m, label::MAC_2, c_r, &id_cred, &self.th_2, bytes, ead);
+        if !bool::from(expected.ct_eq(&received)) {
+            return Err(Refusal::NotAuthentic);
+        }
+        let th_3 = hash(&[&HASH_HEAD, &self.th_2, &self.plaintext, bytes]);
+        let prk_4e3m = extract(&prk_3e2m.next(label::SALT_4E3M, &th_3).0, g_iy);
         let id_cred = own.id(transfer).ok_or(Refusal::UnknownCredential)?;
         let mac_3 = mac(&prk_4e3m, label::MAC_3, None, &id_cred, &th_3, own.as_bytes(), &[]);
         let mut text = Text::new();
@@ -157,24 +180,6 @@ impl Message2 {
         let head = head(0x40, text.len() + tag.len(), &mut head_bytes);
         let len = write(&[head, &text, &tag], out)?;
         Ok((Completed::new(prk_4e3m, th_4, self.c_i, self.c_r), len))
-    }
-
-    /// Verifies MAC_2, and returns PRK_3e2m and TH_3 (sections 5.3.3 and 5.4.2).
-    #[inline(never)]
-    fn verify_mac(&self, credential: &Credential) -> Result<(Prk, Hash), Refusal> {
-        let plaintext = Plaintext::read_2(&self.plaintext)?;
-        if !plaintext.id_cred.is(credential) {
-            return Err(Refusal::UnknownCredential);
-        }
-        let g_rx = agree(&self.x, credential.public_key())?;
-        let prk_3e2m = extract(&self.prk_2e.next(label::SALT_3E2M, &self.th_2).0, &g_rx);
-        let Plaintext { id_cred, c_r, ead, .. } = &plaintext;
-        let bytes = credential.as_bytes();
-        let expected = mac(&prk_3e2m, label::MAC_2, *c_r, id_cred, &self.th_2, bytes, ead);
-        if !bool::from(expected.ct_eq(&plaintext.mac)) {
-            return Err(Refusal::NotAuthentic);
-        }
-        Ok((prk_3e2m, hash(&[&HASH_HEAD, &self.th_2, &self.plaintext, bytes])))
     }
 }
 

@@ -105,6 +105,7 @@ impl Completed {
     ///
     /// # Errors
     /// If it does not fit (it takes nine bytes).
+    #[inline(never)]
     pub fn compose_message_4(&self, out: &mut [u8]) -> Result<usize, Refusal> {
         let tag = self.prk_4e3m.seal([label::K_4, label::IV_4], &self.th_4, &mut [])?;
         write(&[&[0x48], &tag], out)
@@ -114,6 +115,7 @@ impl Completed {
     ///
     /// # Errors
     /// If it is not the responder's.
+    #[inline(never)]
     pub fn verify_message_4(&self, message: &[u8]) -> Result<(), Refusal> {
         let (ciphertext, tag) = read_ciphertext(message)?;
         let mut text = Text::from_slice(ciphertext).map_err(|_| Refusal::TooLong)?;

@@ -2,16 +2,15 @@
 //! cipher suite 2 (AES-CCM-16-64-128, SHA-256, P-256), credentials that are CWT Claims Sets, sent by
 //! reference (`kid`) or by value.
 //!
-//! The computation is lakers'; everything that comes from a peer is read here first, strictly, and
-//! lakers sees only what it can take:
+//! Everything that comes from a peer is read strictly before anything is done with it:
 //!
-//! - every message and decrypted plaintext is parsed whole, in deterministic encoding, within bounds
-//!   that no buffer of lakers' can overflow;
-//! - points are decompressed here, which refuses coordinates past the prime or off the curve;
-//! - received MACs are compared in constant time, and lakers' own comparison learns no more than the
-//!   result;
-//! - secrets that this module holds are wiped when they are dropped. Copies that lakers makes on the
-//!   stack while it computes are not.
+//! - every message and decrypted plaintext is parsed whole, in deterministic encoding;
+//! - points are decompressed, which refuses coordinates past the prime or off the curve;
+//! - MACs are compared in constant time;
+//! - secrets are wiped when they are dropped. What the primitives leave on the stack is not.
+//!
+//! Transcripts are hashed and keys derived piece by piece, and Diffie-Hellman is done where little
+//! else is on the stack: a handshake takes less than 6 KB of it.
 //!
 //! Each stage of a handshake is a type; a stage is used up by the message that ends it:
 //!
@@ -22,16 +21,11 @@
 //! | [`Message2::verify`] | message_3 → | [`AwaitMessage3::receive`], [`Message3::verify`] |
 //! | [`Completed`] | (← message_4) | [`Completed`] |
 //!
-//! Diffie-Hellman is done ahead of lakers' steps, and what was received is decrypted again when the
-//! credential is known, rather than kept: so the stack stays shallow where it matters.
-//!
 //! Between `receive` and `verify` the caller looks up whom the [`CredentialId`] names. A responder
 //! trusts its peer, and an initiator may use its keys, from [`Completed`] on.
 //!
 //! Deliberately absent: signatures (methods 0 to 2), other suites, X.509, credentials without a
-//! roster ("trust on first use"), EAD of our own, the reverse message flow, EDHOC_KeyUpdate. An EAD
-//! item whose label is past 23 ends the handshake when it comes in message_2 or message_3: lakers
-//! cannot represent it in the transcript.
+//! roster ("trust on first use"), EAD of our own, the reverse message flow, EDHOC_KeyUpdate.
 
 mod cbor;
 mod credential;

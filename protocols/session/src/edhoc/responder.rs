@@ -165,22 +165,27 @@ impl Message3<'_> {
     ///
     /// # Errors
     /// Why the handshake is over.
-    pub fn verify(self, credential: &Credential) -> Result<Completed, Refusal> {
-        let plaintext = Plaintext::read_3(&self.plaintext)?;
-        if !plaintext.id_cred.is(credential) {
+    #[inline]
+    pub fn verify(&self, credential: &Credential) -> Result<Completed, Refusal> {
+        if !self.credential_id()?.is(credential) {
             return Err(Refusal::UnknownCredential);
         }
+        let g_iy = agree(&self.wait.y, credential.public_key())?;
+        self.finish(credential, &g_iy)
+    }
+
+    /// Verifies MAC_3, with G_IY (section 5.4.3).
+    #[inline(never)]
+    fn finish(&self, credential: &Credential, g_iy: &Shared) -> Result<Completed, Refusal> {
         let wait = self.wait;
-        let g_iy = agree(&wait.y, credential.public_key())?;
-        let salt = wait.prk_3e2m.next(label::SALT_4E3M, &wait.th_3);
-        let prk_4e3m = extract(&salt.0, &g_iy);
-        let Plaintext { id_cred, ead, .. } = &plaintext;
-        let expected =
-            mac(&prk_4e3m, label::MAC_3, None, id_cred, &wait.th_3, credential.as_bytes(), ead);
-        if !bool::from(expected.ct_eq(&plaintext.mac)) {
+        let Plaintext { id_cred, ead, mac: received, .. } = Plaintext::read_3(&self.plaintext)?;
+        let prk_4e3m = extract(&wait.prk_3e2m.next(label::SALT_4E3M, &wait.th_3).0, g_iy);
+        let bytes = credential.as_bytes();
+        let expected = mac(&prk_4e3m, label::MAC_3, None, &id_cred, &wait.th_3, bytes, ead);
+        if !bool::from(expected.ct_eq(&received)) {
             return Err(Refusal::NotAuthentic);
         }
-        let th_4 = hash(&[&HASH_HEAD, &wait.th_3, &self.plaintext, credential.as_bytes()]);
+        let th_4 = hash(&[&HASH_HEAD, &wait.th_3, &self.plaintext, bytes]);
         Ok(Completed::new(prk_4e3m, th_4, wait.c_r, wait.c_i))
     }
 }

@@ -5,10 +5,11 @@ use super::server::{bind, seal_error};
 use super::{Binding, Session, Sessions};
 use crate::config::Workflow;
 use crate::edhoc::{
-    AwaitMessage2, Completed, ConnectionId, EphemeralKey, Initiator, MAX_CREDENTIAL, Refusal, TRUE,
+    AwaitMessage2, Completed, ConnectionId, EphemeralKey, Initiator, MAX_CREDENTIAL, Message2,
+    Refusal, TRUE,
 };
 use crate::error::HandshakeError;
-use crate::peer::Roster;
+use crate::peer::{Entry, Roster};
 use crate::stats::count;
 use capmesh_coap::endpoint::{ExchangeId, Failure};
 use capmesh_coap::message::{Code, Message};
@@ -45,8 +46,8 @@ pub(super) struct Attempt {
 enum Stage {
     /// Message_1 is to be sent.
     Start { at: Instant },
-    /// Message_1 has been sent.
-    AwaitMessage2(AwaitMessage2),
+    /// Message_1 has been sent. Taken when message_2 comes.
+    AwaitMessage2(Option<AwaitMessage2>),
     /// This side has the keys, and the peer must show that it has them too.
     Unconfirmed(Unconfirmed),
     /// The peer is to be told that message_2 was refused.
@@ -113,7 +114,7 @@ impl Attempt {
 
     pub(super) const fn connection_id(&self) -> Option<ConnectionId> {
         match &self.stage {
-            Stage::AwaitMessage2(wait) => Some(wait.connection_id()),
+            Stage::AwaitMessage2(Some(wait)) => Some(wait.connection_id()),
             _ => None,
         }
     }
@@ -350,7 +351,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
         let mut message_1 = [0; 48];
         let (wait, len) = Initiator::start(ephemeral, c_i, &mut message_1).ok()?;
         let attempt = self.attempts.get_mut(at)?.as_mut()?;
-        attempt.stage = Stage::AwaitMessage2(wait);
+        attempt.stage = Stage::AwaitMessage2(Some(wait));
         let to = self.table.get(attempt.slot)?.address;
         let mut payload = Vec::from_slice(&[TRUE]).ok()?;
         payload.extend_from_slice(message_1.get(..len)?).ok()?;
@@ -428,16 +429,17 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
         let Some(attempt) = self.attempts.get_mut(at).and_then(Option::as_mut) else { return };
         attempt.exchange = None;
         let is_success = message.code() == Code::CHANGED;
-        match core::mem::replace(&mut attempt.stage, Stage::Abandoned) {
+        match &mut attempt.stage {
             Stage::AwaitMessage2(wait) if is_success => {
-                self.receive_message_2(now, at, wait, message.payload());
+                if let Some(wait) = wait.take() {
+                    self.receive_message_2(now, at, wait, message.payload());
+                }
             }
             Stage::Unconfirmed(unconfirmed) => {
                 let verified = match message.payload() {
                     [] => Ok(()),
                     message_4 => unconfirmed.completed.verify_message_4(message_4),
                 };
-                attempt.stage = Stage::Unconfirmed(unconfirmed);
                 match verified {
                     _ if !is_success => {
                         self.fail_unconfirmed(now, at, refused_by_peer(&message));
@@ -473,30 +475,18 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
 
     #[inline(never)]
     fn receive_message_2(&mut self, now: Instant, at: usize, wait: AwaitMessage2, bytes: &[u8]) {
-        let message_2 = match wait.receive(bytes) {
+        let received = wait.receive(bytes);
+        let message_2 = match &received {
             Ok(message_2) => message_2,
-            Err(refusal) => return self.fail(now, at, HandshakeError::Refused(refusal)),
+            Err(refusal) => return self.fail(now, at, HandshakeError::Refused(*refusal)),
         };
         let c_r = message_2.connection_id();
         let mut buf = [0; MAX_MESSAGE_3];
-        let verified = message_2
-            .credential_id()
-            .and_then(|id| self.look_up(&id))
-            .and_then(|entry| {
-                let is_authorised = self.is_authorised(now, &entry);
-                if is_authorised { Ok(entry) } else { Err(Refusal::NotAuthorised) }
-            })
-            .map_err(HandshakeError::Refused)
-            .and_then(|entry| {
-                let slot = self.attempts.get(at).and_then(Option::as_ref).map(|mine| mine.slot);
-                let expected = slot.and_then(|slot| self.table.get(slot)).map(|slot| slot.id);
-                if expected == Some(entry.id) { Ok(entry) } else { Err(HandshakeError::WrongPeer) }
-            })
-            .and_then(|entry| {
-                message_2
-                    .verify(&entry.credential, &self.identity, self.config.transfer, &mut buf)
-                    .map_err(HandshakeError::Refused)
-            });
+        let verified = self.expect(now, at, message_2).and_then(|entry| {
+            message_2
+                .verify(&entry.credential, &self.identity, self.config.transfer, &mut buf)
+                .map_err(HandshakeError::Refused)
+        });
         match verified {
             Ok((completed, len)) => {
                 let message_3 = buf.get(..len).unwrap_or_default();
@@ -510,6 +500,26 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
                 self.refuse_message_2(now, at, c_r, refusal, error);
             }
         }
+    }
+
+    /// What the roster says of the responder, if it is the one that this side wants.
+    #[inline(never)]
+    fn expect(
+        &self,
+        now: Instant,
+        at: usize,
+        message_2: &Message2,
+    ) -> Result<Entry, HandshakeError> {
+        let entry = message_2
+            .credential_id()
+            .and_then(|id| self.look_up(&id))
+            .map_err(HandshakeError::Refused)?;
+        if !self.is_authorised(now, &entry) {
+            return Err(HandshakeError::Refused(Refusal::NotAuthorised));
+        }
+        let slot = self.attempts.get(at).and_then(Option::as_ref).map(|mine| mine.slot);
+        let expected = slot.and_then(|slot| self.table.get(slot)).map(|slot| slot.id);
+        if expected == Some(entry.id) { Ok(entry) } else { Err(HandshakeError::WrongPeer) }
     }
 
     #[inline(never)]

@@ -154,11 +154,14 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
         let place = self.half_open.get_mut(at).ok_or(Refusal::ConnectionId)?;
         let half_open = place.take().ok_or(Refusal::ConnectionId)?;
         let (sent_to, since) = (half_open.from, half_open.since);
-        let message_3 = match half_open.wait.receive(message_3) {
+        let received = half_open.wait.receive(message_3);
+        let message_3 = match &received {
             Ok(message_3) => message_3,
             // One that does not even decrypt is an attacker's, and cost next to nothing (RFC 9528
             // section 9.7): the initiator's is still to come.
             Err(refusal) => {
+                let refusal = *refusal;
+                drop(received);
                 *place = Some(half_open);
                 return Err(refusal);
             }

@@ -1,5 +1,5 @@
 //! Peers that follow EDHOC's key schedule and lie in the plaintexts, written out from RFC 9528 and
-//! not with lakers.
+//! independent of the code under test.
 
 use super::rfc9529::{SK_R, Y};
 use ccm::KeyInit;
