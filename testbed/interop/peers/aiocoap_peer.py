@@ -4,7 +4,7 @@
     aiocoap_peer.py serve --bind HOST:PORT [--credentials FILE.diag]
     aiocoap_peer.py drive [--credentials FILE.diag]
 
-`serve` prints `ready` when it can be asked. `drive` reads one command a line from standard input
+`serve` prints `ready` when it can be asked, and ends with its standard input. `drive` reads one command a line from standard input
 and prints one result a line, both JSON, so that one client can be kept alive while the server that
 it talks to comes and goes:
 
@@ -112,7 +112,8 @@ async def serve(arguments):
     )
     print("ready", flush=True)
     try:
-        await asyncio.get_running_loop().create_future()
+        # Whoever started this is gone when its end of standard input is.
+        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     finally:
         await context.shutdown()
 
