@@ -4,9 +4,9 @@
     aiocoap_peer.py serve --bind HOST:PORT [--credentials FILE.diag]
     aiocoap_peer.py drive [--credentials FILE.diag]
 
-`serve` prints `ready` when it can be asked, and ends with its standard input. `drive` reads one command a line from standard input
-and prints one result a line, both JSON, so that one client can be kept alive while the server that
-it talks to comes and goes:
+`serve` prints `ready` when it can be asked, and ends with its standard input. `drive` reads one
+command a line from standard input and prints one result a line, both JSON, so that one client can be
+kept alive while the server that it talks to comes and goes:
 
     {"do": "request", "code": "GET", "uri": "coap://...", "payload": "hex", "options": {...}}
     {"do": "observe", "uri": "coap://..."}        the first representation
