@@ -118,6 +118,7 @@ pub use es256::{BadSignature, SigningKey, sign, sign_detached};
 mod es256 {
     use super::{ALGORITHM, ES256, Encode, KID, KeyId, Overflow, Sign1, Writer, signed_digest};
     use crate::credential::PublicKey;
+    use crate::digest::Digest;
     use core::fmt;
     use p256::ecdsa::signature::hazmat::{PrehashSigner, PrehashVerifier};
     use p256::ecdsa::{Signature, VerifyingKey};
@@ -155,6 +156,15 @@ mod es256 {
             let coordinate =
                 |bytes: Option<&p256::FieldBytes>| bytes.copied().map_or([0; 32], <[u8; 32]>::from);
             PublicKey { x: coordinate(point.x()), y: coordinate(point.y()) }
+        }
+
+        /// The signature over what has this digest: r and s, big-endian.
+        pub(super) fn sign(&self, digest: &Digest) -> [u8; 64] {
+            let signature: Signature = self
+                .0
+                .sign_prehash(digest.as_bytes())
+                .unwrap_or_else(|_| unreachable!("32 bytes are enough to sign"));
+            signature.to_bytes().into()
         }
 
         /// Its id.
@@ -222,15 +232,12 @@ mod es256 {
         header.map(2)?.int(ALGORITHM)?.int(ES256)?;
         header.int(KID)?.bytes(key_id.as_bytes())?;
         let digest = signed_digest(header.written(), signed);
-        let signature: Signature = key
-            .0
-            .sign_prehash(digest.as_bytes())
-            .unwrap_or_else(|_| unreachable!("32 bytes are enough to sign"));
+        let signature = key.sign(&digest);
         let sign1 = Sign1 {
             protected: header.written(),
             key: key_id,
             payload: carried,
-            signature: &signature.to_bytes().into(),
+            signature: &signature,
         };
         sign1.encode(writer)
     }
