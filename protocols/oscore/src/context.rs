@@ -59,6 +59,10 @@ pub enum Replay {
 /// is to stay near or below 2^-50. draft-ietf-core-oscore-key-limits takes (q, v, l) = (2^20, 2^14, 2^8);
 /// the default here uses that a datagram of up to 2 KB has l = 2^7 at most, for q = 2^28: CA is
 /// 2^-56, IA 2^-50.
+///
+/// Anybody who can send to this side and has seen a kid can use up the forgeries, at the price of as
+/// many datagrams. So a worn context is a reason to agree on a new one, not to shut the peer out. A
+/// restart forgets the forgeries, and counts all sequence numbers as messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyUse {
     /// The most messages that the Sender Key may protect.
