@@ -80,10 +80,10 @@ mod tests {
         // Written field by field: the encoder of a record refuses in debug what is not legal.
         let mut buf = [0; 90];
         let mut writer = crate::cbor::Writer::new(&mut buf);
-        writer.map(4).unwrap().uint(0).unwrap().bytes(blob.digest.as_bytes()).unwrap();
-        writer.uint(1).unwrap().uint(u64::from(blob.size)).unwrap();
-        writer.uint(2).unwrap().uint(u64::from(blob.chunk_log2)).unwrap();
-        writer.uint(3).unwrap().bytes(blob.root.as_bytes()).unwrap();
+        writer.map(4).uint(0).bytes(blob.digest.as_bytes());
+        writer.uint(1).uint(u64::from(blob.size));
+        writer.uint(2).uint(u64::from(blob.chunk_log2));
+        writer.uint(3).bytes(blob.root.as_bytes());
         decode(writer.written())
     }
 

@@ -5,7 +5,7 @@
 //! empty, and so is the external data. What is signed says by itself what it is (see
 //! [`format`](crate::format)): a signed plan cannot be passed off as a roster.
 
-use crate::cbor::{Decode, DecodeError, Encode, Overflow, Reader, Writer};
+use crate::cbor::{Decode, Encode, Reader, Writer};
 use crate::digest::{Digest, Hasher};
 use crate::id::KeyId;
 
@@ -18,10 +18,11 @@ pub struct Sign1<'a> {
     signature: &'a [u8; 64],
 }
 
-const TAG: u64 = 18;
-const ALGORITHM: i64 = 1;
-const ES256: i64 = -7;
-const KID: i64 = 4;
+/// 18([bytes ..., {}, ..., bytes ...]).
+const START: &[u8] = b"\xd2\x84";
+const UNPROTECTED: &[u8] = b"\xa0";
+/// {1: -7, 4: ...}: ES256 and the key's id, which follows.
+const PROTECTED: &[u8] = b"\xa2\x01\x26\x04";
 
 impl<'a> Sign1<'a> {
     /// Whose signature it claims to be.
@@ -51,44 +52,31 @@ impl<'a> Sign1<'a> {
 }
 
 impl<'a> Decode<'a> for Sign1<'a> {
-    fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        if reader.tag()? != TAG || reader.array()? != 4 {
-            return Err(DecodeError::Value);
+    fn read(reader: &mut Reader<'a>) -> Self {
+        reader.literal(START);
+        let protected = reader.bytes();
+        let mut header = Reader::new(protected);
+        header.literal(PROTECTED);
+        let key = KeyId::read(&mut header);
+        if let Err(error) = header.finish() {
+            reader.fail(error);
         }
-        let protected = reader.bytes()?;
-        let key = parse_protected(protected)?;
-        if reader.map()? != 0 {
-            return Err(DecodeError::Value);
-        }
-        let payload = if reader.take_null() { None } else { Some(reader.bytes()?) };
-        let signature = reader.bytes()?.try_into().map_err(|_| DecodeError::Value)?;
-        Ok(Self { protected, key, payload, signature })
+        reader.literal(UNPROTECTED);
+        let payload = if reader.take_null() { None } else { Some(reader.bytes()) };
+        let signature = reader.array_of_bytes();
+        Self { protected, key, payload, signature }
     }
 }
 
 impl Encode for Sign1<'_> {
-    fn encode(&self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
-        writer.tag(TAG)?.array(4)?.bytes(self.protected)?.map(0)?;
+    fn write(&self, writer: &mut Writer<'_>) {
+        writer.raw(START).bytes(self.protected).raw(UNPROTECTED);
         match self.payload {
-            Some(payload) => writer.bytes(payload)?,
-            None => writer.null()?,
+            Some(payload) => writer.bytes(payload),
+            None => writer.null(),
         };
-        writer.bytes(self.signature).map(drop)
+        writer.bytes(self.signature);
     }
-}
-
-fn parse_protected(bytes: &[u8]) -> Result<KeyId, DecodeError> {
-    let mut reader = Reader::new(bytes);
-    if reader.map()? != 2
-        || reader.int()? != ALGORITHM
-        || reader.int()? != ES256
-        || reader.int()? != KID
-    {
-        return Err(DecodeError::Value);
-    }
-    let key = KeyId::decode(&mut reader)?;
-    reader.finish()?;
-    Ok(key)
 }
 
 fn signed_digest(protected: &[u8], payload: &[u8]) -> Digest {
@@ -104,10 +92,7 @@ fn signed_digest(protected: &[u8], payload: &[u8]) -> Digest {
 fn update_bytes(hasher: &mut Hasher, bytes: &[u8]) {
     let mut head = [0; 9];
     let mut writer = Writer::new(&mut head);
-    // Nine bytes hold every head.
-    if writer.bytes_head(bytes.len()).is_ok() {
-        hasher.update(writer.written());
-    }
+    hasher.update(writer.bytes_head(bytes.len()).written());
     hasher.update(bytes);
 }
 
@@ -116,7 +101,7 @@ pub use es256::{BadSignature, SigningKey, sign, sign_detached};
 
 #[cfg(feature = "es256")]
 mod es256 {
-    use super::{ALGORITHM, ES256, Encode, KID, KeyId, Overflow, Sign1, Writer, signed_digest};
+    use super::{Encode, KeyId, PROTECTED, Sign1, Writer, signed_digest};
     use crate::credential::PublicKey;
     use crate::digest::Digest;
     use core::fmt;
@@ -201,45 +186,22 @@ mod es256 {
     }
 
     /// Writes a COSE_Sign1 that carries `payload`.
-    ///
-    /// # Errors
-    /// If it does not fit.
-    pub fn sign(key: &SigningKey, payload: &[u8], writer: &mut Writer<'_>) -> Result<(), Overflow> {
-        write(key, payload, Some(payload), writer)
+    pub fn sign(key: &SigningKey, payload: &[u8], writer: &mut Writer<'_>) {
+        write(key, payload, Some(payload), writer);
     }
 
     /// Writes a COSE_Sign1 over `payload` that does not carry it.
-    ///
-    /// # Errors
-    /// If it does not fit.
-    pub fn sign_detached(
-        key: &SigningKey,
-        payload: &[u8],
-        writer: &mut Writer<'_>,
-    ) -> Result<(), Overflow> {
-        write(key, payload, None, writer)
+    pub fn sign_detached(key: &SigningKey, payload: &[u8], writer: &mut Writer<'_>) {
+        write(key, payload, None, writer);
     }
 
-    fn write(
-        key: &SigningKey,
-        signed: &[u8],
-        carried: Option<&[u8]>,
-        writer: &mut Writer<'_>,
-    ) -> Result<(), Overflow> {
+    fn write(key: &SigningKey, signed: &[u8], carried: Option<&[u8]>, writer: &mut Writer<'_>) {
         let key_id = key.id();
         let mut protected = [0; 16];
         let mut header = Writer::new(&mut protected);
-        header.map(2)?.int(ALGORITHM)?.int(ES256)?;
-        header.int(KID)?.bytes(key_id.as_bytes())?;
-        let digest = signed_digest(header.written(), signed);
-        let signature = key.sign(&digest);
-        let sign1 = Sign1 {
-            protected: header.written(),
-            key: key_id,
-            payload: carried,
-            signature: &signature,
-        };
-        sign1.encode(writer)
+        let protected = header.raw(PROTECTED).bytes(key_id.as_bytes()).written();
+        let signature = key.sign(&signed_digest(protected, signed));
+        Sign1 { protected, key: key_id, payload: carried, signature: &signature }.write(writer);
     }
 }
 

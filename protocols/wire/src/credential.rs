@@ -1,6 +1,6 @@
 //! Public keys and the CCS credentials that carry them.
 
-use crate::cbor::{DecodeError, Encode, Overflow, Reader, Writer};
+use crate::cbor::{Decode, DecodeError, Encode, Overflow, Reader, Writer};
 use crate::id::{Claim, NodeId};
 use crate::text::Name;
 use core::fmt;
@@ -52,13 +52,6 @@ pub struct Credential<'a> {
     y: &'a [u8; 32],
 }
 
-/// CWT claim `sub`.
-const SUBJECT: u64 = 2;
-/// CWT claim `cnf` (RFC 8747).
-const CONFIRMATION: u64 = 8;
-/// The confirmation method `COSE_Key`.
-const COSE_KEY: u64 = 1;
-
 impl<'a> Credential<'a> {
     /// Checks `bytes`, including that the kid is the key's; not that the point is on the curve.
     ///
@@ -77,25 +70,15 @@ impl<'a> Credential<'a> {
     /// before.
     pub(crate) fn parse_unbound(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
-        expect(reader.map()?, 2)?;
-        expect(reader.uint()?, SUBJECT)?;
-        let subject = crate::cbor::Decode::decode(&mut reader)?;
-        expect(reader.uint()?, CONFIRMATION)?;
-        expect(reader.map()?, 1)?;
-        expect(reader.uint()?, COSE_KEY)?;
-        expect(reader.map()?, 5)?;
-        // kty: EC2.
-        expect(reader.int()?, 1)?;
-        expect(reader.int()?, 2)?;
-        expect(reader.int()?, 2)?;
-        let id = crate::cbor::Decode::decode(&mut reader)?;
-        // crv: P-256.
-        expect(reader.int()?, -1)?;
-        expect(reader.int()?, 1)?;
-        expect(reader.int()?, -2)?;
-        let x = coordinate(&mut reader)?;
-        expect(reader.int()?, -3)?;
-        let y = coordinate(&mut reader)?;
+        // {2: ..., 8: {1: {1: 2, 2: ..., -1: 1, -2: ..., -3: ...}}}
+        reader.literal(b"\xa2\x02");
+        let subject = Name::read(&mut reader);
+        reader.literal(b"\x08\xa1\x01\xa5\x01\x02\x02");
+        let id = NodeId::read(&mut reader);
+        reader.literal(b"\x20\x01\x21");
+        let x = reader.array_of_bytes();
+        reader.literal(b"\x22");
+        let y = reader.array_of_bytes();
         reader.finish()?;
         Ok(Self { bytes, subject, id, x, y })
     }
@@ -107,12 +90,11 @@ impl<'a> Credential<'a> {
     /// If it does not fit.
     pub fn encode(subject: Name<'_>, key: &PublicKey, buf: &mut [u8]) -> Result<usize, Overflow> {
         let mut writer = Writer::new(buf);
-        writer.map(2)?.uint(SUBJECT)?;
-        subject.encode(&mut writer)?;
-        writer.uint(CONFIRMATION)?.map(1)?.uint(COSE_KEY)?.map(5)?;
-        writer.int(1)?.int(2)?.int(2)?.bytes(key.id().as_bytes())?;
-        writer.int(-1)?.int(1)?.int(-2)?.bytes(&key.x)?.int(-3)?.bytes(&key.y)?;
-        Ok(writer.len())
+        writer.raw(b"\xa2\x02");
+        subject.write(&mut writer);
+        writer.raw(b"\x08\xa1\x01\xa5\x01\x02\x02").bytes(key.id().as_bytes());
+        writer.raw(b"\x20\x01\x21").bytes(&key.x).raw(b"\x22").bytes(&key.y);
+        writer.finish()
     }
 
     /// The encoded credential: CRED_x.
@@ -144,14 +126,6 @@ impl fmt::Debug for Credential<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Credential({} {})", self.subject, self.id)
     }
-}
-
-fn coordinate<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8; 32], DecodeError> {
-    reader.bytes()?.try_into().map_err(|_| DecodeError::Value)
-}
-
-fn expect<T: Copy + PartialEq>(found: T, wanted: T) -> Result<(), DecodeError> {
-    if found == wanted { Ok(()) } else { Err(DecodeError::Value) }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! SHA-256 digests: the names of blobs.
 
-use crate::cbor::{Decode, DecodeError, Encode, Overflow, Reader, Writer};
+use crate::cbor::{Decode, Encode, Reader, Writer};
 use core::fmt;
 use core::str::FromStr;
 use sha2::{Digest as _, Sha256};
@@ -167,26 +167,26 @@ impl fmt::Display for Ni<'_> {
 }
 
 impl<'a> Decode<'a> for Digest {
-    fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        Decode::decode(reader).map(Self)
+    fn read(reader: &mut Reader<'a>) -> Self {
+        Self(Decode::read(reader))
     }
 }
 
 impl Encode for Digest {
-    fn encode(&self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
-        self.0.encode(writer)
+    fn write(&self, writer: &mut Writer<'_>) {
+        self.0.write(writer);
     }
 }
 
 impl<'a> Decode<'a> for DigestPrefix {
-    fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        Decode::decode(reader).map(Self)
+    fn read(reader: &mut Reader<'a>) -> Self {
+        Self(Decode::read(reader))
     }
 }
 
 impl Encode for DigestPrefix {
-    fn encode(&self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
-        self.0.encode(writer)
+    fn write(&self, writer: &mut Writer<'_>) {
+        self.0.write(writer);
     }
 }
 

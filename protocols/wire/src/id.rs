@@ -1,6 +1,6 @@
 //! Identifiers and counters.
 
-use crate::cbor::{Decode, DecodeError, Encode, Overflow, Reader, Writer};
+use crate::cbor::{Decode, Encode, Reader, Writer};
 use crate::digest::Digest;
 use core::fmt;
 use core::str::FromStr;
@@ -129,14 +129,14 @@ macro_rules! key_hash {
         }
 
         impl<'a> Decode<'a> for $name {
-            fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-                Decode::decode(reader).map(Self)
+            fn read(reader: &mut Reader<'a>) -> Self {
+                Self(Decode::read(reader))
             }
         }
 
         impl Encode for $name {
-            fn encode(&self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
-                self.0.encode(writer)
+            fn write(&self, writer: &mut Writer<'_>) {
+                self.0.write(writer);
             }
         }
     )*};
@@ -210,14 +210,14 @@ macro_rules! counter {
         }
 
         impl<'a> Decode<'a> for $name {
-            fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-                Decode::decode(reader).map(Self)
+            fn read(reader: &mut Reader<'a>) -> Self {
+                Self(Decode::read(reader))
             }
         }
 
         impl Encode for $name {
-            fn encode(&self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
-                self.0.encode(writer)
+            fn write(&self, writer: &mut Writer<'_>) {
+                self.0.write(writer);
             }
         }
     )*};
@@ -269,14 +269,14 @@ impl fmt::Debug for InstanceId {
 }
 
 impl<'a> Decode<'a> for InstanceId {
-    fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        Decode::decode(reader).map(Self)
+    fn read(reader: &mut Reader<'a>) -> Self {
+        Self(Decode::read(reader))
     }
 }
 
 impl Encode for InstanceId {
-    fn encode(&self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
-        self.0.encode(writer)
+    fn write(&self, writer: &mut Writer<'_>) {
+        self.0.write(writer);
     }
 }
 

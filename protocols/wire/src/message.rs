@@ -113,7 +113,8 @@ impl<'w, 'b> BatchWriter<'w, 'b> {
     /// # Errors
     /// If it does not fit.
     pub fn new(head: &Batch<'_>, writer: &'w mut Writer<'b>) -> Result<Self, Overflow> {
-        Batch { messages: List::EMPTY, ..*head }.encode(writer)?;
+        Batch { messages: List::EMPTY, ..*head }.write(writer);
+        writer.status()?;
         let count_at = writer.len().saturating_sub(1);
         Ok(Self { writer, count_at, count: 0 })
     }
@@ -127,7 +128,8 @@ impl<'w, 'b> BatchWriter<'w, 'b> {
             return Err(Overflow);
         }
         let len = self.writer.len();
-        if let Err(overflow) = (Message { after, payload }).encode(self.writer) {
+        Message { after, payload }.write(self.writer);
+        if let Err(overflow) = self.writer.status() {
             self.writer.truncate(len);
             return Err(overflow);
         }

@@ -8,7 +8,7 @@
 //! one with a higher revision from whoever passes it on, if the signer is a gateway on its roster.
 
 use crate::cbor::macros::{codes, record, tuple};
-use crate::cbor::{Decode, DecodeError, Encode, List, Overflow, Reader, Writer};
+use crate::cbor::{Decode, DecodeError, Encode, List, Reader, Writer};
 use crate::cose::Sign1;
 use crate::digest::Digest;
 use crate::id::{Epoch, InstanceId, KeyId, NodeId, Revision};
@@ -71,29 +71,31 @@ tuple! {
 pub struct Address(pub SocketAddr);
 
 impl<'a> Decode<'a> for Address {
-    fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        let extra = reader.tuple(2)?;
-        let bytes = reader.bytes()?;
+    fn read(reader: &mut Reader<'a>) -> Self {
+        let extra = reader.tuple(2);
+        let bytes = reader.bytes();
         let ip = if let Ok(v4) = <[u8; 4]>::try_from(bytes) {
             IpAddr::V4(Ipv4Addr::from(v4))
-        } else {
-            let v6 = <[u8; 16]>::try_from(bytes).map_err(|_| DecodeError::Value)?;
+        } else if let Ok(v6) = <[u8; 16]>::try_from(bytes) {
             IpAddr::V6(Ipv6Addr::from(v6))
+        } else {
+            reader.fail(DecodeError::Value);
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED)
         };
-        let port = u16::decode(reader)?;
-        reader.skip_items(extra)?;
-        Ok(Self(SocketAddr::new(ip, port)))
+        let port = u16::read(reader);
+        reader.skip_items(extra);
+        Self(SocketAddr::new(ip, port))
     }
 }
 
 impl Encode for Address {
-    fn encode(&self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
-        writer.array(2)?;
+    fn write(&self, writer: &mut Writer<'_>) {
+        writer.array(2);
         match self.0.ip() {
-            IpAddr::V4(v4) => writer.bytes(&v4.octets())?,
-            IpAddr::V6(v6) => writer.bytes(&v6.octets())?,
+            IpAddr::V4(v4) => writer.bytes(&v4.octets()),
+            IpAddr::V6(v6) => writer.bytes(&v6.octets()),
         };
-        self.0.port().encode(writer)
+        self.0.port().write(writer);
     }
 }
 
@@ -275,10 +277,10 @@ impl<'a> Plan<'a> {
         gateway: &crate::cose::SigningKey,
         scratch: &mut [u8],
         buf: &mut [u8],
-    ) -> Result<usize, Overflow> {
+    ) -> Result<usize, crate::Overflow> {
         let len = crate::cbor::encode(self, scratch)?;
         let mut writer = Writer::new(buf);
-        crate::cose::sign(gateway, scratch.get(..len).unwrap_or_default(), &mut writer)?;
-        Ok(writer.len())
+        crate::cose::sign(gateway, scratch.get(..len).unwrap_or_default(), &mut writer);
+        writer.finish()
     }
 }

@@ -112,7 +112,8 @@ impl<'a> Snapshot<'a> {
     /// where their last section does.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
-        let header = Header::decode(&mut reader)?;
+        let header = Header::read(&mut reader);
+        reader.status()?;
         let content = reader.rest();
         let mut len = 0_usize;
         for section in header.sections {

@@ -1,6 +1,6 @@
 //! Names, topics and other bounded text and bytes.
 
-use crate::cbor::{Decode, DecodeError, Encode, Overflow, Reader, Writer};
+use crate::cbor::{Decode, DecodeError, Encode, Reader, Writer};
 use crate::digest::Digest;
 use crate::limits;
 use core::fmt;
@@ -60,6 +60,33 @@ fn check(text: &str, max: usize, separator: Option<u8>) -> Result<(), InvalidNam
     }
 }
 
+/// Whether no two of at most [`limits::FIELDS_OF_SCHEMA`] names are equal. There is one copy of this
+/// for all lists; its work grows with the square of that small number.
+#[inline(never)]
+pub(crate) fn are_distinct<'a>(names: &mut dyn Iterator<Item = Name<'a>>) -> bool {
+    let mut seen = [""; limits::FIELDS_OF_SCHEMA];
+    for (count, name) in names.enumerate() {
+        let (before, after) = seen.split_at_mut(count.min(limits::FIELDS_OF_SCHEMA));
+        match after.first_mut() {
+            Some(place) if !before.contains(&name.0) => *place = name.0,
+            _ => return false,
+        }
+    }
+    true
+}
+
+/// Reads text and checks it.
+#[inline(never)]
+fn read<'a>(reader: &mut Reader<'a>, max: usize, separator: Option<u8>) -> &'a str {
+    let text = reader.text();
+    match check(text, max, separator) {
+        Ok(()) => {}
+        Err(InvalidName::TooLong(_)) => reader.fail(DecodeError::Bound),
+        Err(_) => reader.fail(DecodeError::Value),
+    }
+    text
+}
+
 macro_rules! names {
     ($($(#[$meta:meta])* $name:ident, $max:expr, $separator:expr;)*) => {$(
         $(#[$meta])*
@@ -104,17 +131,14 @@ macro_rules! names {
         }
 
         impl<'a> Decode<'a> for $name<'a> {
-            fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-                Self::new(reader.text()?).map_err(|error| match error {
-                    InvalidName::TooLong(_) => DecodeError::Bound,
-                    _ => DecodeError::Value,
-                })
+            fn read(reader: &mut Reader<'a>) -> Self {
+                Self(read(reader, $max, $separator))
             }
         }
 
         impl Encode for $name<'_> {
-            fn encode(&self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
-                writer.text(self.0).map(drop)
+            fn write(&self, writer: &mut Writer<'_>) {
+                writer.text(self.0);
             }
         }
     )*};
@@ -186,14 +210,14 @@ impl fmt::Display for Tag<'_> {
 }
 
 impl<'a> Decode<'a> for Tag<'a> {
-    fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        Self::new(reader.text()?).map_err(|_| DecodeError::Value)
+    fn read(reader: &mut Reader<'a>) -> Self {
+        Self(read(reader, limits::NAME, Some(b'.')))
     }
 }
 
 impl Encode for Tag<'_> {
-    fn encode(&self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
-        writer.text(self.0).map(drop)
+    fn write(&self, writer: &mut Writer<'_>) {
+        writer.text(self.0);
     }
 }
 
@@ -278,15 +302,18 @@ impl<const MAX: usize> fmt::Debug for Text<'_, MAX> {
 }
 
 impl<'a, const MAX: usize> Decode<'a> for Text<'a, MAX> {
-    fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        let text = reader.text()?;
-        if text.len() > MAX { Err(DecodeError::Bound) } else { Ok(Self(text)) }
+    fn read(reader: &mut Reader<'a>) -> Self {
+        let text = reader.text();
+        if text.len() > MAX {
+            reader.fail(DecodeError::Bound);
+        }
+        Self(text)
     }
 }
 
 impl<const MAX: usize> Encode for Text<'_, MAX> {
-    fn encode(&self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
-        writer.text(self.0).map(drop)
+    fn write(&self, writer: &mut Writer<'_>) {
+        writer.text(self.0);
     }
 }
 
@@ -315,14 +342,18 @@ impl<const MAX: usize> fmt::Debug for Bytes<'_, MAX> {
 }
 
 impl<'a, const MAX: usize> Decode<'a> for Bytes<'a, MAX> {
-    fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        Self::new(reader.bytes()?).ok_or(DecodeError::Bound)
+    fn read(reader: &mut Reader<'a>) -> Self {
+        let bytes = reader.bytes();
+        if bytes.len() > MAX {
+            reader.fail(DecodeError::Bound);
+        }
+        Self(bytes)
     }
 }
 
 impl<const MAX: usize> Encode for Bytes<'_, MAX> {
-    fn encode(&self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
-        writer.bytes(self.0).map(drop)
+    fn write(&self, writer: &mut Writer<'_>) {
+        writer.bytes(self.0);
     }
 }
 

@@ -1,7 +1,6 @@
 //! Lists that borrow: from a slice when they are built, from the encoding when they are read.
 
-use super::reader::length;
-use super::{Decode, DecodeError, Encode, Overflow, Reader, Writer};
+use super::{Decode, DecodeError, Encode, Reader, Writer};
 use core::fmt;
 
 /// At most `MAX` items of one type; an array on the wire, left out of a record when it is empty.
@@ -94,7 +93,7 @@ impl<'a, T: Decode<'a> + Copy> Iterator for Iter<'a, T> {
         match &mut self.0 {
             IterRepr::Items(items) => items.next().copied(),
             IterRepr::Encoded(reader) if reader.is_at_end() => None,
-            IterRepr::Encoded(reader) => T::decode(reader).ok(),
+            IterRepr::Encoded(reader) => Some(T::read(reader)),
         }
     }
 }
@@ -131,26 +130,39 @@ impl<'a, T: Decode<'a> + Copy + fmt::Debug, const MAX: usize> fmt::Debug for Lis
 impl<'a, T: Decode<'a>, const MAX: usize> Decode<'a> for List<'a, T, MAX> {
     const ABSENT: Option<Self> = Some(Self::EMPTY);
 
-    fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        let count = reader.array()?;
-        if count > length(MAX) {
-            return Err(DecodeError::Bound);
-        }
-        let start = reader.position();
-        for _ in 0..count {
-            T::decode(reader)?;
-        }
-        let count = usize::try_from(count).map_err(|_| DecodeError::Bound)?;
-        Ok(Self(Repr::Encoded { bytes: reader.since(start), count }))
+    fn read(reader: &mut Reader<'a>) -> Self {
+        let (bytes, count) = read(reader, MAX, &|reader| {
+            T::read(reader);
+        });
+        Self(Repr::Encoded { bytes, count })
     }
 }
 
+/// Checks the items of a list, whatever they are. There is one copy of this for all types.
+#[inline(never)]
+fn read<'a>(
+    reader: &mut Reader<'a>,
+    max: usize,
+    item: &dyn Fn(&mut Reader<'a>),
+) -> (&'a [u8], usize) {
+    let count = reader.array();
+    let Some(count) = usize::try_from(count).ok().filter(|count| *count <= max) else {
+        reader.fail(DecodeError::Bound);
+        return (&[], 0);
+    };
+    let start = reader.position();
+    (0..count).for_each(|_| item(reader));
+    (reader.since(start), count)
+}
+
 impl<T: Encode, const MAX: usize> Encode for List<'_, T, MAX> {
-    fn encode(&self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
-        writer.array(self.len())?;
+    fn write(&self, writer: &mut Writer<'_>) {
+        writer.array(self.len());
         match self.0 {
-            Repr::Items(items) => items.iter().try_for_each(|item| item.encode(writer)),
-            Repr::Encoded { bytes, .. } => writer.raw(bytes).map(drop),
+            Repr::Items(items) => items.iter().for_each(|item| item.write(writer)),
+            Repr::Encoded { bytes, .. } => {
+                writer.raw(bytes);
+            }
         }
     }
 

@@ -1,5 +1,7 @@
 //! How types are laid out on the wire.
 
+use super::{DecodeError, Reader};
+
 /// A number that this version has no name for: a newer peer's. It can only come from decoding, so
 /// that it never stands for a number that has a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,6 +16,15 @@ impl Unrecognised {
     #[must_use]
     pub const fn code(self) -> u8 {
         self.0
+    }
+}
+
+/// Runs a check of a value whose parts were all read.
+pub(crate) fn check(reader: &mut Reader<'_>, check: impl FnOnce() -> Result<(), DecodeError>) {
+    if reader.status().is_ok()
+        && let Err(error) = check()
+    {
+        reader.fail(error);
     }
 }
 
@@ -33,26 +44,22 @@ macro_rules! record {
         }
 
         $crate::cbor::macros::decode_impl!($name $(<$a>)?, reader, {
-            let mut fields = $crate::cbor::Fields::new(reader)?;
-            let value = Self { $($field: fields.take($key)?,)* };
-            fields.finish()?;
-            $($check(&value)?;)?
-            Ok(value)
+            let mut fields = $crate::cbor::Fields::new(reader);
+            let value = Self { $($field: fields.take($key),)* };
+            fields.finish();
+            $($crate::cbor::macros::check(reader, || $check(&value));)?
+            value
         });
 
         impl $(<$a>)? $crate::cbor::Encode for $name $(<$a>)? {
-            fn encode(
-                &self,
-                writer: &mut $crate::cbor::Writer<'_>,
-            ) -> Result<(), $crate::cbor::Overflow> {
+            fn write(&self, writer: &mut $crate::cbor::Writer<'_>) {
                 use $crate::cbor::Encode;
                 $(debug_assert!($check(self).is_ok(), "{self:?} is not legal");)?
-                writer.map(0 $(+ usize::from(!Encode::is_absent(&self.$field)))*)?;
+                writer.map(0 $(+ usize::from(!Encode::is_absent(&self.$field)))*);
                 $(if !Encode::is_absent(&self.$field) {
-                    writer.uint($key)?;
-                    Encode::encode(&self.$field, writer)?;
+                    writer.uint($key);
+                    Encode::write(&self.$field, writer);
                 })*
-                Ok(())
             }
         }
     };
@@ -73,29 +80,22 @@ macro_rules! tuple {
         }
 
         impl $(<$a>)? $name $(<$a>)? {
-            const ELEMENTS: usize = {
-                let names: &[&str] = &[$(stringify!($field)),*];
-                names.len()
-            };
+            const ELEMENTS: u8 = 0 $(+ { let _ = stringify!($field); 1 })*;
         }
 
         $crate::cbor::macros::decode_impl!($name $(<$a>)?, reader, {
-            let extra = reader.tuple(Self::ELEMENTS)?;
-            let value = Self { $($field: $crate::cbor::Decode::decode(reader)?,)* };
-            reader.skip_items(extra)?;
-            $($check(&value)?;)?
-            Ok(value)
+            let extra = reader.tuple(Self::ELEMENTS);
+            let value = Self { $($field: $crate::cbor::Decode::read(reader),)* };
+            reader.skip_items(extra);
+            $($crate::cbor::macros::check(reader, || $check(&value));)?
+            value
         });
 
         impl $(<$a>)? $crate::cbor::Encode for $name $(<$a>)? {
-            fn encode(
-                &self,
-                writer: &mut $crate::cbor::Writer<'_>,
-            ) -> Result<(), $crate::cbor::Overflow> {
+            fn write(&self, writer: &mut $crate::cbor::Writer<'_>) {
                 $(debug_assert!($check(self).is_ok(), "{self:?} is not legal");)?
-                writer.array(Self::ELEMENTS)?;
-                $($crate::cbor::Encode::encode(&self.$field, writer)?;)*
-                Ok(())
+                writer.array(usize::from(Self::ELEMENTS));
+                $($crate::cbor::Encode::write(&self.$field, writer);)*
             }
         }
     };
@@ -165,19 +165,14 @@ macro_rules! codes {
         }
 
         impl<'de> $crate::cbor::Decode<'de> for $name {
-            fn decode(
-                reader: &mut $crate::cbor::Reader<'de>,
-            ) -> Result<Self, $crate::cbor::DecodeError> {
-                <u8 as $crate::cbor::Decode>::decode(reader).map(Self::from_code)
+            fn read(reader: &mut $crate::cbor::Reader<'de>) -> Self {
+                Self::from_code($crate::cbor::Decode::read(reader))
             }
         }
 
         impl $crate::cbor::Encode for $name {
-            fn encode(
-                &self,
-                writer: &mut $crate::cbor::Writer<'_>,
-            ) -> Result<(), $crate::cbor::Overflow> {
-                $crate::cbor::Encode::encode(&self.code(), writer)
+            fn write(&self, writer: &mut $crate::cbor::Writer<'_>) {
+                $crate::cbor::Encode::write(&self.code(), writer);
             }
         }
     };
@@ -201,36 +196,31 @@ macro_rules! union {
         }
 
         impl<$a> $crate::cbor::Decode<$a> for $name<$a> {
-            fn decode(
-                reader: &mut $crate::cbor::Reader<$a>,
-            ) -> Result<Self, $crate::cbor::DecodeError> {
+            fn read(reader: &mut $crate::cbor::Reader<$a>) -> Self {
                 use $crate::cbor::Decode;
-                let extra = reader.tuple(2)?;
-                let value = match <u8 as Decode>::decode(reader)? {
-                    $($code => Self::$variant(<$body as Decode>::decode(reader)?),)*
+                let extra = reader.tuple(2);
+                let value = match u8::read(reader) {
+                    $($code => Self::$variant(<$body as Decode>::read(reader)),)*
                     code => {
-                        reader.skip_items(1)?;
+                        reader.skip_items(1);
                         Self::Unknown($crate::cbor::Unrecognised::new(code))
                     }
                 };
-                reader.skip_items(extra)?;
-                Ok(value)
+                reader.skip_items(extra);
+                value
             }
         }
 
         impl<$a> $crate::cbor::Encode for $name<$a> {
-            fn encode(
-                &self,
-                writer: &mut $crate::cbor::Writer<'_>,
-            ) -> Result<(), $crate::cbor::Overflow> {
-                writer.array(2)?;
+            fn write(&self, writer: &mut $crate::cbor::Writer<'_>) {
+                writer.array(2);
                 match self {
                     $(Self::$variant(body) => {
-                        writer.uint($code)?;
-                        $crate::cbor::Encode::encode(body, writer)
+                        writer.uint($code);
+                        $crate::cbor::Encode::write(body, writer);
                     })*
                     Self::Unknown(unknown) => {
-                        writer.uint(u64::from(unknown.code()))?.null().map(drop)
+                        writer.uint(u64::from(unknown.code())).null();
                     }
                 }
             }
@@ -242,16 +232,12 @@ macro_rules! union {
 macro_rules! decode_impl {
     ($name:ident, $reader:ident, $body:block) => {
         impl<'de> $crate::cbor::Decode<'de> for $name {
-            fn decode(
-                $reader: &mut $crate::cbor::Reader<'de>,
-            ) -> Result<Self, $crate::cbor::DecodeError> $body
+            fn read($reader: &mut $crate::cbor::Reader<'de>) -> Self $body
         }
     };
     ($name:ident<$a:lifetime>, $reader:ident, $body:block) => {
         impl<$a> $crate::cbor::Decode<$a> for $name<$a> {
-            fn decode(
-                $reader: &mut $crate::cbor::Reader<$a>,
-            ) -> Result<Self, $crate::cbor::DecodeError> $body
+            fn read($reader: &mut $crate::cbor::Reader<$a>) -> Self $body
         }
     };
 }

@@ -220,42 +220,72 @@ fn a_list_that_was_read_equals_the_one_that_was_built() {
 fn a_writer_can_take_back_and_wrap() {
     let mut buf = [0; 400];
     let mut writer = Writer::new(&mut buf);
-    writer.array(2).unwrap().uint(1000).unwrap();
+    writer.array(2).uint(1000);
     writer.truncate(1);
-    writer.uint(7).unwrap();
+    writer.uint(7);
     for len in [0, 23, 24, 255, 256, 300] {
         let mut buf = [0; 400];
         let mut writer = Writer::new(&mut buf);
-        writer.wrapped(|writer| writer.raw(&[9; 300][..len]).map(drop)).unwrap();
+        writer
+            .wrapped(|writer| {
+                writer.raw(&[9; 300][..len]);
+            })
+            .status()
+            .unwrap();
         let mut straight = [0; 400];
         let mut other = Writer::new(&mut straight);
-        other.bytes(&[9; 300][..len]).unwrap();
+        other.bytes(&[9; 300][..len]);
         assert_eq!(writer.written(), other.written());
     }
     assert_eq!(writer.written(), hex!("8207"));
-    assert!(Writer::new(&mut [0; 3]).wrapped(|writer| writer.uint(0).map(drop)).is_err());
+    assert!(
+        Writer::new(&mut [0; 3])
+            .wrapped(|writer| {
+                writer.uint(0);
+            })
+            .status()
+            .is_err()
+    );
 }
 
 /// Any item, and how it is written.
 fn any_item() -> impl Strategy<Value = Vec<u8>> {
     let leaf = prop_oneof![
-        any::<u64>().prop_map(|value| written(|writer| writer.uint(value).map(drop))),
-        any::<i64>().prop_map(|value| written(|writer| writer.int(value).map(drop))),
-        any::<f64>().prop_map(|value| written(|writer| writer.float(value).map(drop))),
-        any::<f32>().prop_map(|value| written(|writer| writer.float(f64::from(value)).map(drop))),
-        any::<bool>().prop_map(|value| written(|writer| writer.bool(value).map(drop))),
-        any::<[u8; 30]>().prop_map(|value| written(|writer| writer.bytes(&value).map(drop))),
-        "\\PC{0,30}".prop_map(|value| written(|writer| writer.text(&value).map(drop))),
+        any::<u64>().prop_map(|value| written(|writer| {
+            writer.uint(value);
+        })),
+        any::<i64>().prop_map(|value| written(|writer| {
+            writer.int(value);
+        })),
+        any::<f64>().prop_map(|value| written(|writer| {
+            writer.float(value);
+        })),
+        any::<f32>().prop_map(|value| written(|writer| {
+            writer.float(f64::from(value));
+        })),
+        any::<bool>().prop_map(|value| written(|writer| {
+            writer.bool(value);
+        })),
+        any::<[u8; 30]>().prop_map(|value| written(|writer| {
+            writer.bytes(&value);
+        })),
+        "\\PC{0,30}".prop_map(|value| written(|writer| {
+            writer.text(&value);
+        })),
     ];
     leaf.prop_recursive(4, 24, 4, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(|items| {
-                let mut bytes = written(|writer| writer.array(items.len()).map(drop));
+                let mut bytes = written(|writer| {
+                    writer.array(items.len());
+                });
                 bytes.extend(items.concat());
                 bytes
             }),
             prop::collection::btree_map(inner.clone(), inner, 0..4).prop_map(|pairs| {
-                let mut bytes = written(|writer| writer.map(pairs.len()).map(drop));
+                let mut bytes = written(|writer| {
+                    writer.map(pairs.len());
+                });
                 bytes.extend(pairs.into_iter().flat_map(|(key, value)| [key, value].concat()));
                 bytes
             }),
@@ -263,10 +293,11 @@ fn any_item() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-fn written(write: impl FnOnce(&mut Writer<'_>) -> Result<(), Overflow>) -> Vec<u8> {
+fn written(write: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
     let mut buf = [0; 256];
     let mut writer = Writer::new(&mut buf);
-    write(&mut writer).unwrap();
+    write(&mut writer);
+    writer.status().unwrap();
     writer.written().to_vec()
 }
 
@@ -288,8 +319,7 @@ proptest! {
 
     #[test]
     fn minicbor_agrees_on_what_is_accepted(bytes in prop::collection::vec(any::<u8>(), 1..64)) {
-        let mut reader = Reader::new(&bytes);
-        if let Ok(item) = reader.item() {
+        if let Ok(item) = Reader::new(&bytes).item() {
             let mut theirs = minicbor::Decoder::new(&bytes);
             prop_assert!(theirs.skip().is_ok());
             prop_assert_eq!(theirs.position(), item.len());
@@ -298,8 +328,8 @@ proptest! {
 
     #[test]
     fn floats_survive(value: f64) {
-        let bytes = written(|writer| writer.float(value).map(drop));
-        let read = Reader::new(&bytes).float().unwrap();
+        let bytes = written(|writer| { writer.float(value); });
+        let read = Reader::new(&bytes).float();
         prop_assert!(read.to_bits() == value.to_bits() || (read.is_nan() && value.is_nan()));
     }
 }

@@ -4,7 +4,7 @@ use crate::cbor::macros::{record, tuple};
 use crate::cbor::{DecodeError, List};
 use crate::digest::Digest;
 use crate::schema::{Fields, Schema, Unit, check_fields};
-use crate::text::{Name, Tag};
+use crate::text::{Name, Tag, are_distinct};
 use crate::{format, limits};
 
 record! {
@@ -176,26 +176,21 @@ fn check_capsule(capsule: &Capsule<'_>) -> Result<(), DecodeError> {
         return Err(DecodeError::Version);
     }
     check_fields(&capsule.config)?;
-    let ports = [capsule.inputs.iter(), capsule.outputs.iter()];
-    let ports = ports.into_iter().flatten().chain(capsule.sensors);
-    let asked = capsule.peers.iter().flat_map(|peer| peer.services);
-    let services = capsule.services.iter().chain(asked);
-    let numbers = ports
-        .map(|port| port.schema)
-        .chain(services.flat_map(|service| [service.request, service.response]).flatten());
-    let schemas = capsule.schemas.len();
-    let refers = numbers.into_iter().all(|number| usize::from(number) < schemas);
-    let is_distinct = distinct(capsule.inputs.iter().map(|port| port.name))
-        && distinct(capsule.outputs.iter().map(|port| port.name))
-        && distinct(capsule.sensors.iter().map(|port| port.name))
-        && distinct(capsule.actuators.iter().map(|actuator| actuator.name))
-        && distinct(capsule.sources.iter())
-        && distinct(capsule.peers.iter().map(|peer| peer.name))
-        && distinct(capsule.services.iter().map(|service| service.name));
+    let is_schema = |number: u8| usize::from(number) < capsule.schemas.len();
+    let port = |port: Port<'_>| is_schema(port.schema);
+    let service = |service: Service<'_>| {
+        service.request.is_none_or(is_schema) && service.response.is_none_or(is_schema)
+    };
+    let refers = capsule.inputs.iter().chain(capsule.outputs).all(port)
+        && capsule.sensors.iter().all(port)
+        && capsule.services.iter().all(service)
+        && capsule.peers.iter().all(|peer| peer.services.iter().all(service));
+    let is_distinct = are_distinct(&mut capsule.inputs.iter().map(|port| port.name))
+        && are_distinct(&mut capsule.outputs.iter().map(|port| port.name))
+        && are_distinct(&mut capsule.sensors.iter().map(|port| port.name))
+        && are_distinct(&mut capsule.actuators.iter().map(|actuator| actuator.name))
+        && are_distinct(&mut capsule.sources.iter())
+        && are_distinct(&mut capsule.peers.iter().map(|peer| peer.name))
+        && are_distinct(&mut capsule.services.iter().map(|service| service.name));
     if refers && is_distinct { Ok(()) } else { Err(DecodeError::Value) }
-}
-
-fn distinct<'a>(names: impl Iterator<Item = Name<'a>> + Clone) -> bool {
-    let others = names.clone();
-    names.enumerate().all(|(i, name)| others.clone().take(i).all(|other| other != name))
 }

@@ -61,23 +61,37 @@ pub struct UnverifiedManifest<'a> {
     manifest: Manifest<'a>,
 }
 
-/// CBOR tag of a SUIT envelope.
-const TAG: u64 = 107;
-/// COSE algorithm id of SHA-256.
-const SHA_256: i64 = -16;
-
-const AUTHENTICATION: u64 = 2;
-const MANIFEST: u64 = 3;
-const MANIFEST_VERSION: u64 = 1;
-const SEQUENCE_NUMBER: u64 = 2;
-const COMMON: u64 = 3;
-const COMPONENTS: u64 = 2;
-const SHARED_SEQUENCE: u64 = 4;
-const OVERRIDE_PARAMETERS: u64 = 20;
-const IMAGE_DIGEST: i64 = 3;
-const IMAGE_SIZE: i64 = 14;
-const URI: i64 = 21;
-const CAPSULE: i64 = -1;
+/// What is always the same in an envelope, part by part.
+mod literal {
+    /// 107({2: ...
+    pub(super) const ENVELOPE: &[u8] = b"\xd8\x6b\xa2\x02";
+    /// ... 3: ...})
+    pub(super) const MANIFEST: &[u8] = b"\x03";
+    /// [digest, COSE_Sign1]
+    pub(super) const AUTHENTICATION: &[u8] = b"\x82";
+    /// [-16 (SHA-256), ...]
+    pub(super) const DIGEST: &[u8] = b"\x82\x2f";
+    /// {1 (manifest version): ...
+    pub(super) const VERSION: &[u8] = b"\xa3\x01";
+    /// ... 2 (sequence number): ...
+    pub(super) const SEQUENCE_NUMBER: &[u8] = b"\x02";
+    /// ... 3 (common): ...}
+    pub(super) const COMMON: &[u8] = b"\x03";
+    /// {2 (components): [[...]], ...
+    pub(super) const COMPONENTS: &[u8] = b"\xa2\x02\x81\x81";
+    /// ... 4 (shared sequence): ...}
+    pub(super) const SHARED_SEQUENCE: &[u8] = b"\x04";
+    /// [20 (override parameters), ...]
+    pub(super) const OVERRIDE_PARAMETERS: &[u8] = b"\x82\x14";
+    /// 3 (image digest): ...
+    pub(super) const IMAGE_DIGEST: &[u8] = b"\x03";
+    /// 14 (image size): ...
+    pub(super) const IMAGE_SIZE: &[u8] = b"\x0e";
+    /// 21 (URI): ...
+    pub(super) const URI: &[u8] = b"\x15";
+    /// -1 (custom): ...
+    pub(super) const CAPSULE: &[u8] = b"\x20";
+}
 
 impl<'a> UnverifiedManifest<'a> {
     /// Takes `bytes` apart. The work is a pass over them and over small bounded lists.
@@ -89,15 +103,15 @@ impl<'a> UnverifiedManifest<'a> {
             return Err(DecodeError::Bound);
         }
         let mut reader = Reader::new(bytes);
-        expect(reader.tag()?, TAG)?;
-        expect(reader.map()?, 2)?;
-        expect(reader.uint()?, AUTHENTICATION)?;
-        let (suit_digest, sign1) = parse_authentication(reader.bytes()?)?;
-        expect(reader.uint()?, MANIFEST)?;
+        reader.literal(literal::ENVELOPE);
+        let authentication = reader.bytes();
+        reader.literal(literal::MANIFEST);
         let start = reader.position();
-        let manifest = parse_manifest(reader.bytes()?)?;
+        let manifest = reader.bytes();
         reader.finish()?;
-        Ok(Self { sign1, suit_digest, wrapped: reader.since(start), manifest })
+        let (suit_digest, sign1) = parse_authentication(authentication)?;
+        let wrapped = reader.since(start);
+        Ok(Self { sign1, suit_digest, wrapped, manifest: parse_manifest(manifest)? })
     }
 
     /// Which publisher claims to have signed it.
@@ -162,47 +176,46 @@ impl<'a> Manifest<'a> {
 
 fn parse_authentication(bytes: &[u8]) -> Result<(&[u8], Sign1<'_>), DecodeError> {
     let mut reader = Reader::new(bytes);
-    expect(reader.array()?, 2)?;
-    let suit_digest = reader.bytes()?;
-    parse_suit_digest(suit_digest)?;
-    let sign1: Sign1<'_> = crate::cbor::decode(reader.bytes()?)?;
+    reader.literal(literal::AUTHENTICATION);
+    let suit_digest = reader.bytes();
+    let sign1 = reader.bytes();
     reader.finish()?;
-    expect(sign1.payload(), None)?;
+    parse_suit_digest(suit_digest)?;
+    let sign1: Sign1<'_> = crate::cbor::decode(sign1)?;
+    if sign1.payload().is_some() {
+        return Err(DecodeError::Value);
+    }
     Ok((suit_digest, sign1))
 }
 
 fn parse_suit_digest(bytes: &[u8]) -> Result<Digest, DecodeError> {
     let mut reader = Reader::new(bytes);
-    expect(reader.array()?, 2)?;
-    expect(reader.int()?, SHA_256)?;
-    let digest = Digest::decode(&mut reader)?;
+    reader.literal(literal::DIGEST);
+    let digest = Digest::read(&mut reader);
     reader.finish()?;
     Ok(digest)
 }
 
 fn parse_manifest(bytes: &[u8]) -> Result<Manifest<'_>, DecodeError> {
     let mut reader = Reader::new(bytes);
-    expect(reader.map()?, 3)?;
-    expect(reader.uint()?, MANIFEST_VERSION)?;
-    if reader.uint()? != 1 {
-        return Err(DecodeError::Version);
+    reader.literal(literal::VERSION);
+    if reader.uint() != 1 {
+        reader.fail(DecodeError::Version);
     }
-    expect(reader.uint()?, SEQUENCE_NUMBER)?;
-    let sequence = reader.uint()?;
-    expect(reader.uint()?, COMMON)?;
-    let common = reader.bytes()?;
+    reader.literal(literal::SEQUENCE_NUMBER);
+    let sequence = reader.uint();
+    reader.literal(literal::COMMON);
+    let common = reader.bytes();
     reader.finish()?;
 
     let mut reader = Reader::new(common);
-    expect(reader.map()?, 2)?;
-    expect(reader.uint()?, COMPONENTS)?;
-    expect(reader.array()?, 1)?;
-    expect(reader.array()?, 1)?;
-    let name = core::str::from_utf8(reader.bytes()?).map_err(|_| DecodeError::Utf8)?;
-    let name = CapsuleName::new(name).map_err(|_| DecodeError::Value)?;
-    expect(reader.uint()?, SHARED_SEQUENCE)?;
-    let commands = reader.bytes()?;
+    reader.literal(literal::COMPONENTS);
+    let name = reader.bytes();
+    reader.literal(literal::SHARED_SEQUENCE);
+    let commands = reader.bytes();
     reader.finish()?;
+    let name = core::str::from_utf8(name).map_err(|_| DecodeError::Utf8)?;
+    let name = CapsuleName::new(name).map_err(|_| DecodeError::Value)?;
     parse_commands(commands, sequence, name)
 }
 
@@ -212,31 +225,28 @@ fn parse_commands<'a>(
     name: CapsuleName<'a>,
 ) -> Result<Manifest<'a>, DecodeError> {
     let mut reader = Reader::new(bytes);
-    expect(reader.array()?, 2)?;
-    expect(reader.uint()?, OVERRIDE_PARAMETERS)?;
-    let parameters = reader.map()?;
-    expect(reader.int()?, IMAGE_DIGEST)?;
-    let module_digest = parse_suit_digest(reader.bytes()?)?;
-    expect(reader.int()?, IMAGE_SIZE)?;
-    let module_size = u32::decode(&mut reader)?;
+    reader.literal(literal::OVERRIDE_PARAMETERS);
+    let parameters = reader.map();
+    reader.literal(literal::IMAGE_DIGEST);
+    let module_digest = reader.bytes();
+    reader.literal(literal::IMAGE_SIZE);
+    let module_size = u32::read(&mut reader);
     let uri = match parameters {
-        3 => None,
         4 => {
-            expect(reader.int()?, URI)?;
-            Some(Text::decode(&mut reader)?)
+            reader.literal(literal::URI);
+            Some(Text::read(&mut reader))
         }
+        3 => None,
         _ => return Err(DecodeError::Value),
     };
-    expect(reader.int()?, CAPSULE)?;
-    let capsule = crate::cbor::decode(reader.bytes()?)?;
+    reader.literal(literal::CAPSULE);
+    let capsule = reader.bytes();
     reader.finish()?;
+    let module_digest = parse_suit_digest(module_digest)?;
+    let capsule = crate::cbor::decode(capsule)?;
     let manifest = Manifest { sequence, name, module_digest, module_size, uri, capsule };
     check_blob(&manifest.module())?;
     Ok(manifest)
-}
-
-fn expect<T: Copy + PartialEq>(found: T, wanted: T) -> Result<(), DecodeError> {
-    if found == wanted { Ok(()) } else { Err(DecodeError::Value) }
 }
 
 #[cfg(test)]

@@ -1,10 +1,6 @@
 //! The publisher's side.
 
-use super::{
-    AUTHENTICATION, CAPSULE, COMMON, COMPONENTS, IMAGE_DIGEST, IMAGE_SIZE, MANIFEST,
-    MANIFEST_VERSION, Manifest, OVERRIDE_PARAMETERS, SEQUENCE_NUMBER, SHA_256, SHARED_SEQUENCE,
-    TAG, URI,
-};
+use super::{Manifest, literal};
 use crate::blob::check_blob;
 use crate::cbor::{DecodeError, Encode, Overflow, Writer};
 use crate::cose::{SigningKey, sign_detached};
@@ -56,56 +52,45 @@ impl Manifest<'_> {
         };
         let (prefix, rest) = buf.split_at_mut_checked(PREFIX).ok_or(Overflow)?;
         let mut writer = Writer::new(rest);
-        writer.wrapped(|writer| self.encode(writer))?;
+        let len = PREFIX + writer.wrapped(|writer| self.write(writer)).finish()?;
         let digest = Digest::of(writer.written());
-        let len = PREFIX + writer.len();
-        // Wrapping takes a byte more for each level while it is written.
+        // Wrapping takes two bytes more while it is written.
         let mut scratch = [0; PREFIX + 2];
         let mut writer = Writer::new(&mut scratch);
-        writer.tag(TAG)?.map(2)?.uint(AUTHENTICATION)?;
-        writer.wrapped(|writer| authentication(&digest, key, writer))?;
-        writer.uint(MANIFEST)?;
+        writer.raw(literal::ENVELOPE).wrapped(|writer| authentication(&digest, key, writer));
+        writer.raw(literal::MANIFEST).status()?;
         prefix.copy_from_slice(writer.written());
         Ok(len)
     }
 
-    fn encode(&self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
-        writer.map(3)?.uint(MANIFEST_VERSION)?.uint(1)?;
-        writer.uint(SEQUENCE_NUMBER)?.uint(self.sequence)?.uint(COMMON)?;
-        writer
-            .wrapped(|writer| {
-                let component = self.name.as_str().as_bytes();
-                writer.map(2)?.uint(COMPONENTS)?.array(1)?.array(1)?.bytes(component)?;
-                writer.uint(SHARED_SEQUENCE)?;
-                writer.wrapped(|writer| self.encode_parameters(writer)).map(drop)
-            })
-            .map(drop)
+    fn write(&self, writer: &mut Writer<'_>) {
+        writer.raw(literal::VERSION).uint(1);
+        writer.raw(literal::SEQUENCE_NUMBER).uint(self.sequence);
+        writer.raw(literal::COMMON).wrapped(|writer| {
+            writer.raw(literal::COMPONENTS).bytes(self.name.as_str().as_bytes());
+            writer.raw(literal::SHARED_SEQUENCE).wrapped(|writer| self.write_parameters(writer));
+        });
     }
 
-    fn encode_parameters(&self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
-        writer.array(2)?.uint(OVERRIDE_PARAMETERS)?.map(3 + usize::from(self.uri.is_some()))?;
-        writer.int(IMAGE_DIGEST)?;
-        writer.wrapped(|writer| encode_suit_digest(&self.module_digest, writer))?;
-        writer.int(IMAGE_SIZE)?.uint(u64::from(self.module_size))?;
+    fn write_parameters(&self, writer: &mut Writer<'_>) {
+        writer.raw(literal::OVERRIDE_PARAMETERS).map(3 + usize::from(self.uri.is_some()));
+        writer.raw(literal::IMAGE_DIGEST);
+        writer.wrapped(|writer| write_suit_digest(&self.module_digest, writer));
+        writer.raw(literal::IMAGE_SIZE).uint(u64::from(self.module_size));
         if let Some(uri) = self.uri {
-            writer.int(URI)?.text(uri.as_str())?;
+            writer.raw(literal::URI).text(uri.as_str());
         }
-        writer.int(CAPSULE)?.wrapped(|writer| self.capsule.encode(writer)).map(drop)
+        writer.raw(literal::CAPSULE).wrapped(|writer| self.capsule.write(writer));
     }
 }
 
-fn encode_suit_digest(digest: &Digest, writer: &mut Writer<'_>) -> Result<(), Overflow> {
-    writer.array(2)?.int(SHA_256)?;
-    digest.encode(writer)
+fn authentication(digest: &Digest, key: &SigningKey, writer: &mut Writer<'_>) {
+    let mut suit_digest = [0; 36];
+    write_suit_digest(digest, &mut Writer::new(&mut suit_digest));
+    writer.raw(literal::AUTHENTICATION).bytes(&suit_digest);
+    writer.wrapped(|writer| sign_detached(key, &suit_digest, writer));
 }
 
-fn authentication(
-    digest: &Digest,
-    key: &SigningKey,
-    writer: &mut Writer<'_>,
-) -> Result<(), Overflow> {
-    let mut suit_digest = [0; 36];
-    encode_suit_digest(digest, &mut Writer::new(&mut suit_digest))?;
-    writer.array(2)?.bytes(&suit_digest)?;
-    writer.wrapped(|writer| sign_detached(key, &suit_digest, writer)).map(drop)
+fn write_suit_digest(digest: &Digest, writer: &mut Writer<'_>) {
+    digest.write(writer.raw(literal::DIGEST));
 }

@@ -172,12 +172,12 @@ fn a_suit_digest_covers_the_head_of_the_byte_string() {
          020f074382030f0943821702"
     );
     let mut reader = Reader::new(&envelope);
-    assert_eq!(reader.tag(), Ok(TAG));
-    assert_eq!((reader.map(), reader.uint()), (Ok(2), Ok(AUTHENTICATION)));
-    let mut authentication = Reader::new(reader.bytes().unwrap());
-    assert_eq!(authentication.array(), Ok(2));
-    let digest = parse_suit_digest(authentication.bytes().unwrap()).unwrap();
-    assert_eq!(reader.uint(), Ok(MANIFEST));
+    reader.literal(literal::ENVELOPE);
+    let mut authentication = Reader::new(reader.bytes());
+    authentication.literal(literal::AUTHENTICATION);
+    let digest = parse_suit_digest(authentication.bytes()).unwrap();
+    reader.literal(literal::MANIFEST);
+    assert_eq!((authentication.status(), reader.status()), (Ok(()), Ok(())));
     assert_eq!(Digest::of(reader.rest()), digest);
     assert_eq!(UnverifiedManifest::parse(&envelope), Err(DecodeError::Value));
 }
@@ -186,13 +186,11 @@ fn a_suit_digest_covers_the_head_of_the_byte_string() {
 fn another_reader_of_cose_agrees() {
     let bytes = signed(&small());
     let mut reader = Reader::new(&bytes);
-    reader.tag().unwrap();
-    reader.map().unwrap();
-    reader.uint().unwrap();
-    let mut authentication = Reader::new(reader.bytes().unwrap());
-    authentication.array().unwrap();
-    let suit_digest = authentication.bytes().unwrap();
-    let sign1 = authentication.bytes().unwrap();
+    reader.literal(literal::ENVELOPE);
+    let mut authentication = Reader::new(reader.bytes());
+    authentication.literal(literal::AUTHENTICATION);
+    let (suit_digest, sign1) = (authentication.bytes(), authentication.bytes());
+    assert_eq!(authentication.finish(), Ok(()));
     // coset takes the tag off in its tagged variant only.
     let theirs = coset::CoseSign1::from_slice(&sign1[1..]).unwrap();
     let ours: Sign1<'_> = crate::cbor::decode(sign1).unwrap();

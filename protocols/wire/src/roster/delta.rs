@@ -1,6 +1,6 @@
 //! What changed between two rosters.
 
-use super::{Entry, Head, Roster, decode_head};
+use super::{Entry, Head, Roster, parse_head};
 use crate::cbor::{Decode, DecodeError, Encode, List, Overflow, Reader, Writer};
 use crate::cose::Sign1;
 use crate::id::{NodeId, Revision};
@@ -32,13 +32,11 @@ impl<'a> Delta<'a> {
     /// If they are not a delta.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
-        if reader.array()? != 4 {
-            return Err(DecodeError::Value);
-        }
-        let (sign1, head) = decode_head(&mut reader)?;
-        let base = Revision::decode(&mut reader)?;
-        let removed = List::decode(&mut reader)?;
-        let entries = reader.bytes()?;
+        reader.literal(START);
+        let (sign1, head) = parse_head(&mut reader)?;
+        let base = Revision::read(&mut reader);
+        let removed = List::read(&mut reader);
+        let entries = reader.bytes();
         reader.finish()?;
         Ok(Self { sign1, head, base, removed, entries })
     }
@@ -69,17 +67,17 @@ impl<'a> Delta<'a> {
             })
         };
         let mut writer = Writer::new(buf);
-        writer.array(4)?;
-        new.sign1.encode(&mut writer)?;
-        old.head.version.encode(&mut writer)?;
+        writer.raw(START);
+        new.sign1.write(&mut writer);
+        old.head.version.write(&mut writer);
         List::<_, { limits::ROSTER_REMOVALS }>::new(removed)
             .map_err(|_| Overflow)?
-            .encode(&mut writer)?;
-        writer.bytes_head(changed().map(|(_, entry)| entry.len()).sum())?;
+            .write(&mut writer);
+        writer.bytes_head(changed().map(|(_, entry)| entry.len()).sum());
         for (_, entry) in changed() {
-            writer.raw(entry)?;
+            writer.raw(entry);
         }
-        Ok(writer.len())
+        writer.finish()
     }
 
     /// The version that it starts from.
@@ -111,15 +109,18 @@ impl<'a> Delta<'a> {
     /// If it does not fit.
     pub fn apply(&self, base: &Roster<'_>, buf: &mut [u8]) -> Result<usize, Overflow> {
         let mut writer = Writer::new(buf);
-        writer.array(2)?;
-        self.sign1.encode(&mut writer)?;
-        writer.bytes_head(self.merge(base).map(<[u8]>::len).sum())?;
+        writer.raw(super::START);
+        self.sign1.write(&mut writer);
+        writer.bytes_head(self.merge(base).map(<[u8]>::len).sum());
         for entry in self.merge(base) {
-            writer.raw(entry)?;
+            writer.raw(entry);
         }
-        Ok(writer.len())
+        writer.finish()
     }
 }
+
+/// An array of four.
+const START: &[u8] = b"\x84";
 
 /// Iterates over encoded entries with their ids.
 #[derive(Clone, Debug)]

@@ -19,7 +19,7 @@ mod delta;
 pub use delta::{Delta, Merge};
 
 use crate::cbor::macros::{codes, record, tuple};
-use crate::cbor::{Decode, DecodeError, Encode, Overflow, Reader, Writer};
+use crate::cbor::{Decode, DecodeError, Encode, Reader, Writer};
 use crate::cose::Sign1;
 use crate::credential::Credential;
 use crate::digest::Digest;
@@ -102,16 +102,19 @@ impl<'a> Entry<'a> {
     }
 
     fn parse(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        let raw = RawEntry::decode(reader)?;
+        let raw = RawEntry::read(reader);
+        reader.status()?;
         let credential = Credential::parse_unbound(raw.credential.as_slice())?;
         Ok(Self { role: raw.role, expires: raw.expires, credential })
     }
 }
 
 impl Encode for Entry<'_> {
-    fn encode(&self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
-        let credential = Bytes::new(self.credential.as_bytes()).ok_or(Overflow)?;
-        RawEntry { role: self.role, expires: self.expires, credential }.encode(writer)
+    fn write(&self, writer: &mut Writer<'_>) {
+        // A credential keeps its bound.
+        if let Some(credential) = Bytes::new(self.credential.as_bytes()) {
+            RawEntry { role: self.role, expires: self.expires, credential }.write(writer);
+        }
     }
 }
 
@@ -140,11 +143,9 @@ impl<'a> UnverifiedRoster<'a> {
     /// If they are not a roster.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
-        if reader.array()? != 2 {
-            return Err(DecodeError::Value);
-        }
-        let (sign1, head) = decode_head(&mut reader)?;
-        let entries = reader.bytes()?;
+        reader.literal(START);
+        let (sign1, head) = parse_head(&mut reader)?;
+        let entries = reader.bytes();
         reader.finish()?;
         Ok(Self { bytes, sign1, head, entries })
     }
@@ -266,8 +267,12 @@ impl<'a> Iterator for Entries<'a> {
     }
 }
 
-fn decode_head<'a>(reader: &mut Reader<'a>) -> Result<(Sign1<'a>, Head<'a>), DecodeError> {
-    let sign1 = Sign1::decode(reader)?;
+/// An array of two.
+const START: &[u8] = b"\x82";
+
+fn parse_head<'a>(reader: &mut Reader<'a>) -> Result<(Sign1<'a>, Head<'a>), DecodeError> {
+    let sign1 = Sign1::read(reader);
+    reader.status()?;
     let head = crate::cbor::decode(sign1.payload().ok_or(DecodeError::Missing)?)?;
     Ok((sign1, head))
 }
@@ -275,7 +280,8 @@ fn decode_head<'a>(reader: &mut Reader<'a>) -> Result<(Sign1<'a>, Head<'a>), Dec
 /// Signs rosters and their deltas: the site's side.
 #[cfg(feature = "es256")]
 mod signing {
-    use super::{Digest, Encode, Entry, Head, Name, NodeId, Overflow, Revision, Writer};
+    use super::{Digest, Encode, Entry, Head, Name, NodeId, Revision, START, Writer};
+    use crate::cbor::Overflow;
     use crate::cose::{SigningKey, sign};
     use crate::{format, limits};
     use core::fmt;
@@ -335,7 +341,8 @@ mod signing {
             if Some(entry.id()) <= self.last {
                 return Err(RosterError::Order);
             }
-            entry.encode(&mut self.writer)?;
+            entry.write(&mut self.writer);
+            self.writer.status()?;
             self.count += 1;
             self.last = Some(entry.id());
             Ok(())
@@ -365,10 +372,9 @@ mod signing {
             buf: &mut [u8],
         ) -> Result<usize, Overflow> {
             let mut writer = Writer::new(buf);
-            writer.array(2)?;
+            writer.raw(START);
             sign_head(head, key, &mut writer)?;
-            writer.bytes(self.written())?;
-            Ok(writer.len())
+            writer.bytes(self.written()).finish()
         }
     }
 
@@ -379,7 +385,8 @@ mod signing {
     ) -> Result<(), Overflow> {
         let mut encoded = [0; limits::ROSTER_HEAD];
         let len = crate::cbor::encode(head, &mut encoded)?;
-        sign(key, encoded.get(..len).unwrap_or_default(), writer)
+        sign(key, encoded.get(..len).unwrap_or_default(), writer);
+        Ok(())
     }
 }
 

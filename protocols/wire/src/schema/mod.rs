@@ -10,10 +10,11 @@ mod unit;
 pub use payload::{Mismatch, Payload, PayloadWriter, Reason, Value, Values, WriteError};
 pub use unit::Unit;
 
-use crate::cbor::{Decode, DecodeError, Encode, List, Overflow, Reader, Writer};
+use crate::cbor::macros::check;
+use crate::cbor::{Decode, DecodeError, Encode, List, Reader, Writer};
 use crate::digest::{Digest, Hasher};
 use crate::limits;
-use crate::text::Name;
+use crate::text::{Name, are_distinct};
 use core::fmt;
 
 /// The type of the messages of a topic:
@@ -85,15 +86,15 @@ impl<'a> Schema<'a> {
     pub fn id(&self) -> SchemaId {
         let mut hasher = Hasher::new();
         let mut buf = [0; limits::FIELD];
-        let mut update = |write: &dyn Fn(&mut Writer<'_>) -> Result<(), Overflow>| {
+        let mut update = |write: &dyn Fn(&mut Writer<'_>)| {
             let mut writer = Writer::new(&mut buf);
-            let written = write(&mut writer);
-            debug_assert_eq!(written, Ok(()), "limits::FIELD is too small");
+            write(&mut writer);
+            debug_assert_eq!(writer.status(), Ok(()), "limits::FIELD is too small");
             hasher.update(writer.written());
         };
-        update(&|writer| self.encode_head(writer));
+        update(&|writer| self.write_head(writer));
         for field in self.fields {
-            update(&|writer| field.encode(writer));
+            update(&|writer| field.write(writer));
         }
         SchemaId(hasher.finish())
     }
@@ -104,20 +105,18 @@ impl<'a> Schema<'a> {
         max_payload_len(&self.fields)
     }
 
-    fn encode_head(&self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
-        writer.map(3)?.uint(0)?;
-        self.name.encode(writer)?;
-        writer.uint(1)?.uint(u64::from(self.version))?.uint(2)?.array(self.fields.len()).map(drop)
+    fn write_head(&self, writer: &mut Writer<'_>) {
+        writer.map(3).uint(0);
+        self.name.write(writer);
+        writer.uint(1).uint(u64::from(self.version)).uint(2).array(self.fields.len());
     }
 }
 
 /// Whether the names of fields differ and their longest payload keeps its bound. The work grows with
 /// the square of a small bound.
 pub(crate) fn check_fields(fields: &Fields<'_>) -> Result<(), DecodeError> {
-    for (i, field) in fields.iter().enumerate() {
-        if fields.iter().take(i).any(|other| other.name == field.name) {
-            return Err(DecodeError::Value);
-        }
+    if !are_distinct(&mut fields.iter().map(|field| field.name)) {
+        return Err(DecodeError::Value);
     }
     if max_payload_len(fields) > limits::PAYLOAD { Err(DecodeError::Bound) } else { Ok(()) }
 }
@@ -128,50 +127,44 @@ fn max_payload_len(fields: &Fields<'_>) -> usize {
 }
 
 impl<'a> Decode<'a> for Schema<'a> {
-    fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        if reader.map()? != 3 || reader.uint()? != 0 {
-            return Err(DecodeError::Value);
-        }
-        let name = Name::decode(reader)?;
-        if reader.uint()? != 1 {
-            return Err(DecodeError::Value);
-        }
-        let version = u16::decode(reader)?;
-        if reader.uint()? != 2 {
-            return Err(DecodeError::Value);
-        }
-        Self::new(name, version, Fields::decode(reader)?)
+    fn read(reader: &mut Reader<'a>) -> Self {
+        reader.literal(b"\xa3\x00");
+        let name = Name::read(reader);
+        reader.literal(b"\x01");
+        let version = u16::read(reader);
+        reader.literal(b"\x02");
+        let fields = Fields::read(reader);
+        check(reader, || Self::new(name, version, fields).map(drop));
+        Self { name, version, fields }
     }
 }
 
 impl Encode for Schema<'_> {
-    fn encode(&self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
-        self.encode_head(writer)?;
-        self.fields.iter().try_for_each(|field| field.encode(writer))
+    fn write(&self, writer: &mut Writer<'_>) {
+        self.write_head(writer);
+        self.fields.iter().for_each(|field| field.write(writer));
     }
 }
 
 impl<'a> Decode<'a> for Field<'a> {
-    fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        if reader.array()? != 4 {
-            return Err(DecodeError::Value);
+    fn read(reader: &mut Reader<'a>) -> Self {
+        reader.literal(b"\x84");
+        Self {
+            name: Name::read(reader),
+            ty: FieldType::read(reader),
+            unit: Unit::read(reader),
+            optional: bool::read(reader),
         }
-        Ok(Self {
-            name: Name::decode(reader)?,
-            ty: FieldType::decode(reader)?,
-            unit: Unit::decode(reader)?,
-            optional: bool::decode(reader)?,
-        })
     }
 }
 
 impl Encode for Field<'_> {
-    fn encode(&self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
-        writer.array(4)?;
-        self.name.encode(writer)?;
-        self.ty.encode(writer)?;
-        self.unit.encode(writer)?;
-        self.optional.encode(writer)
+    fn write(&self, writer: &mut Writer<'_>) {
+        writer.array(4);
+        self.name.write(writer);
+        self.ty.write(writer);
+        self.unit.write(writer);
+        self.optional.write(writer);
     }
 }
 
@@ -261,35 +254,39 @@ impl FieldType {
 }
 
 impl<'a> Decode<'a> for FieldType {
-    fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        if reader.kind()? == crate::cbor::Kind::Unsigned {
-            let code = usize::from(u8::decode(reader)?);
-            return Self::SCALARS.get(code).copied().ok_or(DecodeError::Unknown);
+    fn read(reader: &mut Reader<'a>) -> Self {
+        let is_scalar = reader.kind() == crate::cbor::Kind::Unsigned;
+        if !is_scalar {
+            reader.literal(b"\x82");
         }
-        if reader.array()? != 2 {
-            return Err(DecodeError::Value);
-        }
-        let code = u8::decode(reader)?;
-        let max = u8::decode(reader)?;
-        match code {
-            TEXT => Ok(Self::Text(max)),
-            BYTES => Ok(Self::Bytes(max)),
-            _ => Err(DecodeError::Unknown),
-        }
+        let code = u8::read(reader);
+        let ty = if is_scalar {
+            Self::SCALARS.get(usize::from(code)).copied()
+        } else {
+            let max = u8::read(reader);
+            match code {
+                TEXT => Some(Self::Text(max)),
+                BYTES => Some(Self::Bytes(max)),
+                _ => None,
+            }
+        };
+        ty.unwrap_or_else(|| {
+            reader.fail(DecodeError::Unknown);
+            Self::Bool
+        })
     }
 }
 
 impl Encode for FieldType {
-    fn encode(&self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
+    fn write(&self, writer: &mut Writer<'_>) {
         match *self {
-            Self::Text(max) => writer.array(2)?.uint(u64::from(TEXT))?.uint(u64::from(max))?,
-            Self::Bytes(max) => writer.array(2)?.uint(u64::from(BYTES))?.uint(u64::from(max))?,
+            Self::Text(max) => writer.array(2).uint(u64::from(TEXT)).uint(u64::from(max)),
+            Self::Bytes(max) => writer.array(2).uint(u64::from(BYTES)).uint(u64::from(max)),
             scalar => {
                 let code = Self::SCALARS.iter().position(|ty| *ty == scalar).unwrap_or_default();
-                writer.uint(code as u64)?
+                writer.uint(code as u64)
             }
         };
-        Ok(())
     }
 }
 
@@ -320,14 +317,14 @@ impl fmt::Debug for SchemaId {
 }
 
 impl<'a> Decode<'a> for SchemaId {
-    fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        Decode::decode(reader).map(Self)
+    fn read(reader: &mut Reader<'a>) -> Self {
+        Self(Decode::read(reader))
     }
 }
 
 impl Encode for SchemaId {
-    fn encode(&self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
-        self.0.encode(writer)
+    fn write(&self, writer: &mut Writer<'_>) {
+        self.0.write(writer);
     }
 }
 
@@ -342,14 +339,14 @@ impl fmt::Debug for SchemaTag {
 }
 
 impl<'a> Decode<'a> for SchemaTag {
-    fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        Decode::decode(reader).map(Self)
+    fn read(reader: &mut Reader<'a>) -> Self {
+        Self(Decode::read(reader))
     }
 }
 
 impl Encode for SchemaTag {
-    fn encode(&self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
-        self.0.encode(writer)
+    fn write(&self, writer: &mut Writer<'_>) {
+        self.0.write(writer);
     }
 }
 

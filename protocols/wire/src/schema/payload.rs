@@ -103,9 +103,11 @@ impl<'a> Payload<'a> {
     /// If there are not as many values as fields.
     pub fn values<'s>(&self, fields: Fields<'s>) -> Result<Values<'s, 'a>, Mismatch> {
         let mut reader = Reader::new(self.0);
-        let malformed = Mismatch { field: 0, reason: Reason::Malformed };
-        let count = reader.array().map_err(|_| malformed)?;
+        let count = reader.array();
         let wanted = fields.len() as u64;
+        if reader.status().is_err() {
+            return Err(Mismatch { field: 0, reason: Reason::Malformed });
+        }
         if count != wanted {
             let field = u8::try_from(count.min(wanted)).unwrap_or(u8::MAX);
             return Err(Mismatch { field, reason: Reason::Count });
@@ -121,18 +123,22 @@ impl fmt::Debug for Payload<'_> {
 }
 
 impl<'a> Decode<'a> for Payload<'a> {
-    fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        if reader.kind()? != Kind::Array {
-            return Err(DecodeError::Type);
+    fn read(reader: &mut Reader<'a>) -> Self {
+        let is_array = reader.kind() == Kind::Array;
+        let item = reader.item().unwrap_or_default();
+        if !is_array {
+            reader.fail(DecodeError::Type);
         }
-        let item = reader.item()?;
-        if item.len() > limits::PAYLOAD { Err(DecodeError::Bound) } else { Ok(Self(item)) }
+        if item.len() > limits::PAYLOAD {
+            reader.fail(DecodeError::Bound);
+        }
+        Self(item)
     }
 }
 
 impl Encode for Payload<'_> {
-    fn encode(&self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
-        writer.raw(self.0).map(drop)
+    fn write(&self, writer: &mut Writer<'_>) {
+        writer.raw(self.0);
     }
 }
 
@@ -160,29 +166,30 @@ impl<'a> Iterator for Values<'_, 'a> {
 }
 
 fn read<'a>(reader: &mut Reader<'a>, ty: FieldType, optional: bool) -> Result<Value<'a>, Reason> {
-    let malformed = |_| Reason::Malformed;
-    if reader.take_null() {
-        return if optional { Ok(Value::Absent) } else { Err(Reason::Required) };
-    }
-    let value = match (reader.kind().map_err(malformed)?, ty) {
-        (Kind::Bool, FieldType::Bool) => Value::Bool(reader.bool().map_err(malformed)?),
+    let value = match (reader.kind(), ty) {
+        (Kind::Null, _) => {
+            reader.take_null();
+            Value::Absent
+        }
+        (Kind::Bool, FieldType::Bool) => Value::Bool(reader.bool()),
         (Kind::Unsigned, FieldType::U8 | FieldType::U16 | FieldType::U32 | FieldType::U64) => {
-            Value::Uint(reader.uint().map_err(malformed)?)
+            Value::Uint(reader.uint())
         }
         (
             Kind::Unsigned | Kind::Negative,
             FieldType::I8 | FieldType::I16 | FieldType::I32 | FieldType::I64,
-        ) => Value::Int(reader.int().map_err(|error| match error {
-            DecodeError::Bound => Reason::Range,
-            _ => Reason::Malformed,
-        })?),
-        (Kind::Float, FieldType::F32 | FieldType::F64) => {
-            Value::Float(reader.float().map_err(malformed)?)
-        }
-        (Kind::Text, FieldType::Text(_)) => Value::Text(reader.text().map_err(malformed)?),
-        (Kind::Bytes, FieldType::Bytes(_)) => Value::Bytes(reader.bytes().map_err(malformed)?),
+        ) => Value::Int(reader.int()),
+        (Kind::Float, FieldType::F32 | FieldType::F64) => Value::Float(reader.float()),
+        (Kind::Text, FieldType::Text(_)) => Value::Text(reader.text()),
+        (Kind::Bytes, FieldType::Bytes(_)) => Value::Bytes(reader.bytes()),
         _ => return Err(Reason::Type),
     };
+    match reader.status() {
+        Ok(()) => {}
+        // An integer that no `i64` holds.
+        Err(DecodeError::Bound) => return Err(Reason::Range),
+        Err(_) => return Err(Reason::Malformed),
+    }
     check(value, ty, optional)?;
     Ok(value)
 }
@@ -223,6 +230,7 @@ pub struct PayloadWriter<'s, 'w, 'b> {
     start: usize,
     fields: Iter<'s, super::Field<'s>>,
     field: u8,
+    error: Option<WriteError>,
 }
 
 /// Why a value was not written.
@@ -258,27 +266,34 @@ impl<'s, 'w, 'b> PayloadWriter<'s, 'w, 'b> {
     /// If its head does not fit.
     pub fn new(fields: Fields<'s>, writer: &'w mut Writer<'b>) -> Result<Self, Overflow> {
         let start = writer.len();
-        writer.array(fields.len())?;
-        Ok(Self { writer, start, fields: fields.iter(), field: 0 })
+        writer.array(fields.len()).status()?;
+        Ok(Self { writer, start, fields: fields.iter(), field: 0, error: None })
     }
 
     /// Writes the next field's value. A NaN is written as the one NaN that there is.
     ///
     /// # Errors
-    /// If it does not fit its field or the buffer. The payload can then not be finished.
+    /// If it does not fit its field or the buffer; [`PayloadWriter::finish`] then fails too.
     pub fn value(&mut self, value: Value<'_>) -> Result<(), WriteError> {
+        let written = self.write(value);
+        self.error = self.error.or(written.err());
+        written
+    }
+
+    fn write(&mut self, value: Value<'_>) -> Result<(), WriteError> {
         let mismatch = |reason| WriteError::Mismatch(Mismatch { field: self.field, reason });
         let field = self.fields.next().ok_or(mismatch(Reason::Count))?;
         check(value, field.ty, field.optional).map_err(mismatch)?;
         match value {
-            Value::Absent => self.writer.null()?,
-            Value::Bool(value) => self.writer.bool(value)?,
-            Value::Uint(value) => self.writer.uint(value)?,
-            Value::Int(value) => self.writer.int(value)?,
-            Value::Float(value) => self.writer.float(value)?,
-            Value::Text(value) => self.writer.text(value)?,
-            Value::Bytes(value) => self.writer.bytes(value)?,
+            Value::Absent => self.writer.null(),
+            Value::Bool(value) => self.writer.bool(value),
+            Value::Uint(value) => self.writer.uint(value),
+            Value::Int(value) => self.writer.int(value),
+            Value::Float(value) => self.writer.float(value),
+            Value::Text(value) => self.writer.text(value),
+            Value::Bytes(value) => self.writer.bytes(value),
         };
+        self.writer.status()?;
         self.field = self.field.saturating_add(1);
         Ok(())
     }
@@ -286,10 +301,14 @@ impl<'s, 'w, 'b> PayloadWriter<'s, 'w, 'b> {
     /// Ends the payload.
     ///
     /// # Errors
-    /// If values are missing.
-    pub fn finish(mut self) -> Result<Payload<'w>, Mismatch> {
+    /// If values are missing, or one was refused.
+    pub fn finish(mut self) -> Result<Payload<'w>, WriteError> {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
         if self.fields.next().is_some() {
-            return Err(Mismatch { field: self.field, reason: Reason::Count });
+            let mismatch = Mismatch { field: self.field, reason: Reason::Count };
+            return Err(WriteError::Mismatch(mismatch));
         }
         let writer: &'w Writer<'b> = self.writer;
         Ok(Payload(writer.written().get(self.start..).unwrap_or_default()))

@@ -123,7 +123,7 @@ impl Schema<'_> {
             };
             payload.value(value)?;
         }
-        payload.finish().map(drop).map_err(WriteError::Mismatch)
+        payload.finish().map(drop)
     }
 }
 

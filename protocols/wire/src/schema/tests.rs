@@ -30,7 +30,7 @@ fn written(fields: &[Field<'_>], values: &[Value<'_>]) -> Result<Vec<u8>, WriteE
     for value in values {
         payload.value(*value)?;
     }
-    Ok(payload.finish().map_err(WriteError::Mismatch)?.as_bytes().to_vec())
+    Ok(payload.finish()?.as_bytes().to_vec())
 }
 
 #[test]
@@ -108,7 +108,10 @@ fn the_longest_field_has_the_stated_length() {
     assert_eq!(encode(&longest, &mut buf), Ok(limits::FIELD));
     let fields = [longest];
     let schema = Schema::new(longest.name, u16::MAX, List::new(&fields).unwrap()).unwrap();
-    assert!(schema.encode_head(&mut Writer::new(&mut [0; limits::FIELD])).is_ok());
+    let mut head = [0; limits::FIELD];
+    let mut writer = Writer::new(&mut head);
+    schema.write_head(&mut writer);
+    assert_eq!(writer.status(), Ok(()));
 }
 
 #[test]
@@ -191,6 +194,12 @@ fn the_writer_refuses_what_the_reader_would() {
     let mut writer = Writer::new(&mut small);
     let mut payload = PayloadWriter::new(List::new(&one).unwrap(), &mut writer).unwrap();
     assert_eq!(payload.value(Value::Bool(true)), Err(WriteError::Overflow));
+    assert_eq!(payload.finish(), Err(WriteError::Overflow));
+    let mut buf = [0; 8];
+    let mut writer = Writer::new(&mut buf);
+    let mut payload = PayloadWriter::new(List::new(&one).unwrap(), &mut writer).unwrap();
+    assert!(payload.value(Value::Uint(1)).is_err());
+    assert!(payload.finish().is_err());
 }
 
 fn any_type() -> impl Strategy<Value = FieldType> {
