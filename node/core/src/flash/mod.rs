@@ -1,0 +1,1 @@
+//! State that survives power cuts, in NOR flash.

@@ -1,0 +1,17 @@
+//! The node of a capsule mesh as a state machine: no sockets, clocks, threads or random sources.
+//!
+//! # Modules
+//! - [`flash`]: state that survives power cuts, in NOR flash that is lent for reading and changed by
+//!   one operation at a time.
+//!
+//! # Invariants
+//! - Everything that comes in may be wrong or hostile: nothing panics, grows past its named bound,
+//!   or works longer than its documentation says.
+//! - A crash at any moment is a value that is dropped; what flash holds then is enough to go on.
+#![no_std]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod flash;
