@@ -71,6 +71,11 @@ impl Package {
     pub(crate) fn is_core(&self) -> bool {
         self.folder.starts_with("protocols/") || self.folder == "node/core"
     }
+
+    /// Whether it is a core with a heap: the protocols have none.
+    pub(crate) fn may_allocate(&self) -> bool {
+        !self.folder.starts_with("protocols/")
+    }
 }
 
 /// Every package of the workspace, by name.

@@ -56,7 +56,11 @@ pub(super) fn check_package(package: &Package) -> Result<Vec<String>> {
         if test_files.iter().any(|test| path.starts_with(test)) {
             continue;
         }
-        let role = if package.is_core() { Role::Core { root: is_root } } else { Role::Code };
+        let role = if package.is_core() {
+            Role::Core { root: is_root, heap: package.may_allocate() }
+        } else {
+            Role::Code
+        };
         let found = source.faults(role);
         faults.extend(found.into_iter().map(|(line, fault)| format!("{shown}:{line}: {fault}")));
     }

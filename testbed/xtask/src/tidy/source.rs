@@ -24,7 +24,12 @@ pub(super) enum Role {
     /// Program text.
     Code,
     /// Program text of a state machine without std and I/O.
-    Core { root: bool },
+    Core {
+        /// Whether it is the crate's first file.
+        root: bool,
+        /// Whether it may allocate.
+        heap: bool,
+    },
 }
 
 /// A parsed file.
@@ -69,12 +74,12 @@ impl Source {
     pub(super) fn faults(&self, role: Role) -> Vec<(usize, String)> {
         let mut faults = Vec::new();
         self.check_lengths(&mut faults);
-        if let Role::Core { root } = role {
+        if let Role::Core { root, heap } = role {
             if root && !self.file.attrs.iter().any(|attribute| attribute.path().is_ident("no_std"))
             {
                 faults.push((1, "a core's crate must be #![no_std]".into()));
             }
-            self.check_words(self.tokens.clone(), &mut faults);
+            self.check_words(self.tokens.clone(), heap, &mut faults);
         }
         faults
     }
@@ -94,13 +99,13 @@ impl Source {
     }
 
     /// Words that have no place in a core, outside of its tests.
-    fn check_words(&self, tokens: TokenStream, faults: &mut Vec<(usize, String)>) {
+    fn check_words(&self, tokens: TokenStream, heap: bool, faults: &mut Vec<(usize, String)>) {
         for token in tokens {
             match token {
-                TokenTree::Group(group) => self.check_words(group.stream(), faults),
+                TokenTree::Group(group) => self.check_words(group.stream(), heap, faults),
                 TokenTree::Ident(ident) => {
                     let line = ident.span().start().line;
-                    if let Some(why) = unwelcome(&ident.to_string())
+                    if let Some(why) = unwelcome(&ident.to_string(), heap)
                         && !self.found.tests.iter().any(|lines| lines.contains(&line))
                     {
                         faults.push((line, format!("`{ident}` in a core: {why}")));
@@ -113,11 +118,11 @@ impl Source {
 }
 
 /// Why a word has no place in a core.
-fn unwelcome(word: &str) -> Option<&'static str> {
+fn unwelcome(word: &str, heap: bool) -> Option<&'static str> {
     Some(match word {
         "HashMap" | "HashSet" => "its order differs from run to run; use an ordered or fixed table",
         "std" => "it runs where there is no std",
-        "alloc" => "it runs where there is no allocator",
+        "alloc" if !heap => "it runs where there is no allocator",
         "async" | "await" => "it is a state machine: handle, poll, poll_timeout",
         _ => return None,
     })
@@ -215,7 +220,7 @@ fn needs_test(tokens: TokenStream) -> bool {
 mod tests {
     use super::*;
 
-    const CORE: Role = Role::Core { root: false };
+    const CORE: Role = Role::Core { root: false, heap: false };
 
     fn faults(role: Role, text: &str) -> Vec<(usize, String)> {
         Source::parse(text).unwrap().faults(role)
@@ -268,6 +273,13 @@ mod tests {
     }
 
     #[test]
+    fn a_core_with_a_heap_may_allocate_and_has_still_no_std() {
+        let heap = Role::Core { root: false, heap: true };
+        assert!(faults(heap, "extern crate alloc;\nuse alloc::vec::Vec;").is_empty());
+        assert!(!faults(heap, "extern crate std;").is_empty());
+    }
+
+    #[test]
     fn tests_of_a_core_may_use_std() {
         for text in [
             "#[cfg(test)]\nextern crate std;",
@@ -283,7 +295,7 @@ mod tests {
 
     #[test]
     fn a_cores_crate_says_no_std() {
-        let root = Role::Core { root: true };
+        let root = Role::Core { root: true, heap: false };
         assert_eq!(faults(root, "//! A.").len(), 1);
         assert!(faults(root, "//! A.\n#![no_std]").is_empty());
         assert!(faults(CORE, "//! A.").is_empty());
