@@ -3,6 +3,7 @@
 //! # Modules
 //! - [`flash`]: state that survives power cuts, in NOR flash that is lent for reading and changed by
 //!   one operation at a time.
+//! - [`host`]: what runs capsules, as the node sees it.
 //!
 //! # Invariants
 //! - Everything that comes in may be wrong or hostile: nothing panics, grows past its named bound,
@@ -15,3 +16,4 @@ extern crate alloc;
 extern crate std;
 
 pub mod flash;
+pub mod host;

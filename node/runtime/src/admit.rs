@@ -1,8 +1,9 @@
 //! Admission: what a module must be before anything of it runs.
 
-use crate::{Limits, Runtime};
+use crate::Runtime;
 use alloc::string::{String, ToString};
 use capmesh_capsule_abi::{self as abi, Function, GLOBAL_PREFIX, IMPORT_MODULE, MEMORY, Type};
+use capmesh_node::host::Limits;
 use core::fmt;
 use wasmi::{ExternType, FuncType, Module, Mutability, ValType};
 

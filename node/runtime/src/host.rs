@@ -1,26 +1,10 @@
 //! The imported functions of the contract, on the node's side.
 
-use crate::Limits;
 use crate::outbox::{Entry, Outbox};
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 use capmesh_capsule_abi::{Errno, IMPORT_MODULE, MEMORY};
+use capmesh_node::host::{Limits, Surroundings};
 use wasmi::{Caller, Engine, Error, Extern, Linker, StoreLimits, StoreLimitsBuilder, TrapCode};
-
-/// What surrounds an instance as its manifest and its assignment say: the numbers that it may use.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Surroundings {
-    /// The least and the most bytes of a record of each output.
-    pub outputs: Vec<(u32, u32)>,
-    /// How many peers it may send requests to.
-    pub peers: u32,
-    /// How many actuators it may set.
-    pub actuators: u32,
-    /// The configuration values, in the manifest's order; `None` is a key that is not configured.
-    pub config: Vec<Option<Box<[u8]>>>,
-    /// How many sensors it reads.
-    pub sensors: u32,
-}
 
 /// What the imported functions see of an instance.
 #[derive(Debug)]

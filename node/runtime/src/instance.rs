@@ -1,87 +1,40 @@
 //! A running capsule.
 
 use crate::admit::{Admitted, Refusal};
-use crate::host::{Host, Surroundings};
-use crate::{Effects, Limits, Runtime};
+use crate::host::Host;
+use crate::{Effects, Runtime};
 use alloc::string::ToString;
 use capmesh_capsule_abi::MEMORY;
-use core::fmt;
+use capmesh_node::host::{Busy, Event, Limits, Progress, Surroundings, Trap};
 use wasmi::{Error, Func, Instance as WasmInstance, Memory, ResumableCall, Store, TrapCode, Val};
 
-/// Something that a capsule handles.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Event<'a> {
-    /// A fresh instance starts.
-    Start,
-    /// A message on an input.
-    Message {
-        /// The input's number in the manifest.
-        input: u32,
-        /// The record.
-        record: &'a [u8],
-    },
-    /// A timer ran out.
-    Timer {
-        /// The timer's number.
-        timer: u32,
-    },
-    /// A digital input changed.
-    Digital {
-        /// The source's number in the manifest.
-        source: u32,
-        /// Its value.
-        value: f64,
-    },
-    /// Somebody asks one of the capsule's resources.
-    Request {
-        /// The resource's number in the manifest.
-        resource: u32,
-        /// The CoAP method: 1 GET, 2 POST, 3 PUT, 4 DELETE.
-        method: u8,
-        /// The payload.
-        payload: &'a [u8],
-    },
-    /// The answer to a request of the capsule's.
-    Reply {
-        /// The number that the request was given.
-        number: u32,
-        /// The CoAP response code, or 0 if no answer came.
-        status: u8,
-        /// The payload.
-        payload: &'a [u8],
-    },
-    /// Run a one-shot capsule.
-    Run {
-        /// Its arguments.
-        arguments: &'a [u8],
-    },
-}
-
-impl<'a> Event<'a> {
-    /// The handler's export name, its arguments before the length, the payload if it has one, and
-    /// whether the event can be answered.
-    fn call(&self) -> Call<'a> {
+impl<'a> Call<'a> {
+    fn of(event: &Event<'a>) -> Self {
         let int = |value: u32| Some(Val::I32(value.cast_signed()));
         let byte = |value: u8| int(u32::from(value));
-        let (handler, arguments, payload, can_respond) = match *self {
-            Self::Start => ("start", [None, None], None, false),
-            Self::Message { input, record } => ("message", [int(input), None], Some(record), false),
-            Self::Timer { timer } => ("timer", [int(timer), None], None, false),
-            Self::Digital { source, value } => {
+        let (handler, arguments, payload, can_respond) = match *event {
+            Event::Start => ("start", [None, None], None, false),
+            Event::Message { input, record } => {
+                ("message", [int(input), None], Some(record), false)
+            }
+            Event::Timer { timer } => ("timer", [int(timer), None], None, false),
+            Event::Digital { source, value } => {
                 ("event", [int(source), Some(Val::F64(value.into()))], None, false)
             }
-            Self::Request { resource, method, payload } => {
+            Event::Request { resource, method, payload } => {
                 ("request", [int(resource), byte(method)], Some(payload), true)
             }
-            Self::Reply { number, status, payload } => {
+            Event::Reply { number, status, payload } => {
                 ("reply", [int(number), byte(status)], Some(payload), false)
             }
-            Self::Run { arguments } => ("run", [None, None], Some(arguments), true),
+            Event::Run { arguments } => ("run", [None, None], Some(arguments), true),
         };
         Call { handler, arguments, payload, can_respond }
     }
 }
 
+/// How an event is put to a handler: its export name, its arguments before the length, the payload
+/// if it has one, and whether it can be answered.
 struct Call<'a> {
     handler: &'static str,
     arguments: [Option<Val>; 2],
@@ -89,89 +42,25 @@ struct Call<'a> {
     can_respond: bool,
 }
 
-/// How far a slice came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// No handler is in progress; its effects, if there was one, can be taken.
-    Idle,
-    /// The fuel of this slice is used up and the handler goes on in the next one.
-    Suspended,
-    /// The handler ended badly. Its effects are void but for the log, and the instance is dead.
-    Trapped(Trap),
-}
-
-/// Why a handler ended badly.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trap {
-    /// It executed `unreachable`: a panic, in most languages.
-    Unreachable,
-    /// It read or wrote outside its memory, by itself or in an imported function.
-    OutOfBounds,
-    /// It divided by zero or overflowed a conversion.
-    Arithmetic,
-    /// It called through a table entry that is missing or has another type.
-    IndirectCall,
-    /// Its calls nested too deep.
-    StackOverflow,
-    /// It used up the fuel of one handler.
-    FuelBudget,
-    /// It asked for more memory than its limit, or the node had none left.
-    MemoryLimit,
-    /// The interpreter failed; this is a fault of the node's.
-    Internal,
-}
-
-impl fmt::Display for Trap {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Unreachable => "executed `unreachable` (a panic)",
-            Self::OutOfBounds => "accessed memory out of bounds",
-            Self::Arithmetic => "divided by zero or converted a number out of range",
-            Self::IndirectCall => "called a function pointer that is null or of another type",
-            Self::StackOverflow => "nested its calls too deep",
-            Self::FuelBudget => "used up the fuel of one handler",
-            Self::MemoryLimit => "asked for more memory than its limit",
-            Self::Internal => "the interpreter failed",
-        })
+/// Which trap an error of the interpreter's is.
+fn trap_of(error: &Error) -> Trap {
+    match error.as_trap_code() {
+        Some(TrapCode::UnreachableCodeReached) => Trap::Unreachable,
+        Some(TrapCode::MemoryOutOfBounds) => Trap::OutOfBounds,
+        Some(
+            TrapCode::IntegerDivisionByZero
+            | TrapCode::IntegerOverflow
+            | TrapCode::BadConversionToInteger,
+        ) => Trap::Arithmetic,
+        Some(
+            TrapCode::TableOutOfBounds | TrapCode::IndirectCallToNull | TrapCode::BadSignature,
+        ) => Trap::IndirectCall,
+        Some(TrapCode::StackOverflow) => Trap::StackOverflow,
+        Some(TrapCode::OutOfFuel) => Trap::FuelBudget,
+        Some(TrapCode::GrowthOperationLimited | TrapCode::OutOfSystemMemory) => Trap::MemoryLimit,
+        None => Trap::Internal,
     }
 }
-
-impl core::error::Error for Trap {}
-
-impl From<&Error> for Trap {
-    fn from(error: &Error) -> Self {
-        match error.as_trap_code() {
-            Some(TrapCode::UnreachableCodeReached) => Self::Unreachable,
-            Some(TrapCode::MemoryOutOfBounds) => Self::OutOfBounds,
-            Some(
-                TrapCode::IntegerDivisionByZero
-                | TrapCode::IntegerOverflow
-                | TrapCode::BadConversionToInteger,
-            ) => Self::Arithmetic,
-            Some(
-                TrapCode::TableOutOfBounds | TrapCode::IndirectCallToNull | TrapCode::BadSignature,
-            ) => Self::IndirectCall,
-            Some(TrapCode::StackOverflow) => Self::StackOverflow,
-            Some(TrapCode::OutOfFuel) => Self::FuelBudget,
-            Some(TrapCode::GrowthOperationLimited | TrapCode::OutOfSystemMemory) => {
-                Self::MemoryLimit
-            }
-            None => Self::Internal,
-        }
-    }
-}
-
-/// A handler was begun or state was touched while another handler is in progress, or after a trap.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Busy;
-
-impl fmt::Display for Busy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the instance is running a handler or has trapped")
-    }
-}
-
-impl core::error::Error for Busy {}
 
 /// What the instance is doing.
 #[derive(Debug)]
@@ -285,7 +174,7 @@ impl Instance {
         if !self.is_quiescent() {
             return Err(Busy);
         }
-        let call = event.call();
+        let call = Call::of(event);
         let host = self.store.data_mut();
         host.outbox.clear();
         host.event.clear();
@@ -345,8 +234,8 @@ impl Instance {
                 Progress::Suspended
             }
             Ok(ResumableCall::OutOfFuel(_)) => self.die(Trap::FuelBudget),
-            Ok(ResumableCall::HostTrap(trap)) => self.die(Trap::from(trap.host_error())),
-            Err(error) => self.die(Trap::from(&error)),
+            Ok(ResumableCall::HostTrap(trap)) => self.die(trap_of(trap.host_error())),
+            Err(error) => self.die(trap_of(&error)),
         }
     }
 

@@ -29,55 +29,20 @@
 extern crate alloc;
 
 mod admit;
+mod capsule_host;
 mod host;
 mod instance;
 mod outbox;
 mod snapshot;
 
 pub use admit::{Admitted, Refusal};
-pub use host::Surroundings;
-pub use instance::{Busy, Event, Instance, Progress, Trap};
-pub use outbox::{Effect, Effects};
-pub use snapshot::{RestoreError, SnapshotError};
+pub use capmesh_node::host::{
+    Busy, Effect, Event, Limits, Progress, RestoreError, SnapshotError, Surroundings, Trap,
+};
+pub use instance::Instance;
+pub use outbox::Effects;
 
 use host::Host;
-
-/// What one instance may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of linear memory, also the most that `memory.grow` can reach.
-    pub memory: u32,
-    /// Elements of all tables.
-    pub table_elements: u32,
-    /// Bytes of a module.
-    pub module: u32,
-    /// Bytes of records, requests and log lines that one handler may leave in its outbox.
-    pub outbox_bytes: u32,
-    /// Entries that one handler may leave in its outbox.
-    pub outbox_entries: u16,
-    /// Bytes of an event's payload.
-    pub event: u32,
-    /// Fuel of one handler, over all its slices.
-    pub handler_fuel: u64,
-    /// Timers with numbers below this one may be set.
-    pub timers: u16,
-}
-
-impl Default for Limits {
-    /// Enough for the usual sensing capsule on a microcontroller.
-    fn default() -> Self {
-        Self {
-            memory: 16 * 1024,
-            table_elements: 64,
-            module: 64 * 1024,
-            outbox_bytes: 1024,
-            outbox_entries: 16,
-            event: 512,
-            handler_fuel: 10_000_000,
-            timers: 8,
-        }
-    }
-}
 
 /// What every instance of a node has in common: the interpreter and the import table.
 #[derive(Debug)]

@@ -1,65 +1,9 @@
 //! What a handler has asked for, held back until it returns.
 
-use crate::Limits;
 use alloc::vec::Vec;
 use capmesh_capsule_abi::Errno;
+use capmesh_node::host::{Effect, Limits};
 use core::ops::Range;
-
-/// One thing that a handler asked for.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Effect<'a> {
-    /// Publish a record on an output.
-    Publish {
-        /// The output's number in the manifest.
-        output: u32,
-        /// The record.
-        record: &'a [u8],
-    },
-    /// Ask a resource of another capsule.
-    Request {
-        /// The peer's number in the manifest.
-        peer: u32,
-        /// The resource's number in the peer's manifest.
-        resource: u32,
-        /// What the `reply` event will carry.
-        number: u32,
-        /// The record sent along.
-        record: &'a [u8],
-    },
-    /// The answer to the request being handled, or the result of a one-shot capsule.
-    Respond {
-        /// A CoAP response code, as the capsule gave it.
-        status: u32,
-        /// The record or bytes returned.
-        record: &'a [u8],
-    },
-    /// Set a timer.
-    SetTimer {
-        /// The timer's number.
-        timer: u32,
-        /// Time from now, in microseconds.
-        micros: u64,
-    },
-    /// Forget a timer.
-    CancelTimer {
-        /// The timer's number.
-        timer: u32,
-    },
-    /// Set an actuator.
-    Actuate {
-        /// The actuator's number in the manifest.
-        actuator: u32,
-        /// The value.
-        value: f64,
-    },
-    /// A line for the log: the capsule's bytes, which need not be valid UTF-8.
-    Log {
-        /// 0 error, 1 warning, 2 info, 3 debug.
-        level: u32,
-        /// The line.
-        text: &'a [u8],
-    },
-}
 
 /// An effect with its bytes in the outbox's arena.
 #[derive(Clone, Debug)]

@@ -19,7 +19,7 @@
 use crate::instance::Instance;
 use alloc::vec::Vec;
 use capmesh_capsule_abi::GLOBAL_PREFIX;
-use core::fmt;
+use capmesh_node::host::{RestoreError, SnapshotError};
 use wasmi::{Extern, Global, Val};
 use wasmparser::{DataKind, Operator, Parser, Payload};
 
@@ -30,56 +30,6 @@ const MIN_GAP: usize = 4;
 
 /// How much of a fresh instance's memory is compared at a time.
 const WINDOW: usize = 256;
-
-/// Why there is no snapshot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SnapshotError {
-    /// A handler is in progress, or has trapped.
-    NotQuiescent,
-    /// The bytes given are not the instance's module.
-    Module,
-    /// The snapshot is longer than the caller allows.
-    TooLarge,
-}
-
-impl fmt::Display for SnapshotError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NotQuiescent => "the instance is running a handler or has trapped",
-            Self::Module => "the bytes are not those of the instance's module",
-            Self::TooLarge => "the snapshot is longer than allowed",
-        })
-    }
-}
-
-impl core::error::Error for SnapshotError {}
-
-/// Why a snapshot was not restored. The instance is as it was if the snapshot ends early or has
-/// another version or other globals; a snapshot that goes wrong later leaves it unusable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RestoreError {
-    /// A handler is in progress, or has trapped.
-    NotQuiescent,
-    /// The snapshot is of a version that this node does not know.
-    Version,
-    /// It ends early or is otherwise not a snapshot.
-    Malformed,
-    /// It has other globals, or more memory, than an instance of this module can have.
-    OtherModule,
-}
-
-impl fmt::Display for RestoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NotQuiescent => "the instance is running a handler or has trapped",
-            Self::Version => "the snapshot's version is not known here",
-            Self::Malformed => "the snapshot ends early or is not one",
-            Self::OtherModule => "the snapshot belongs to another module",
-        })
-    }
-}
-
-impl core::error::Error for RestoreError {}
 
 impl Instance {
     /// Appends the state to `out`, which may grow to `limit` bytes. `module` is the module that the
@@ -112,7 +62,7 @@ impl Instance {
         if out.len() > limit { Err(SnapshotError::TooLarge) } else { Ok(()) }
     }
 
-    /// Puts the state of a snapshot into this instance, which must be fresh: [`crate::Event::Start`]
+    /// Puts the state of a snapshot into this instance, which must be fresh: [`Event::Start`](crate::Event::Start)
     /// not handled, and none to be given.
     ///
     /// # Errors
