@@ -4,6 +4,8 @@
 //! - [`flash`]: state that survives power cuts, in NOR flash that is lent for reading and changed by
 //!   one operation at a time.
 //! - [`host`]: what runs capsules, as the node sees it.
+//! - [`link`]: the endpoint, whatever its bounds.
+//! - [`site`]: what the node knows of the site that it belongs to.
 //!
 //! # Invariants
 //! - Everything that comes in may be wrong or hostile: nothing panics, grows past its named bound,
@@ -17,3 +19,5 @@ extern crate std;
 
 pub mod flash;
 pub mod host;
+pub mod link;
+pub mod site;

@@ -1,0 +1,149 @@
+//! The endpoint of a node, whatever its bounds.
+
+use crate::site::Members;
+use capmesh_coap::endpoint::{Event, Output, Via};
+use capmesh_coap::server::Outbox;
+use capmesh_session::{IntroduceError, Peer, SecureEndpoint, Sessions, Stats};
+use capmesh_wire::{Instant, NodeId, Roster};
+use core::net::SocketAddr;
+use rand_core::{CryptoRng, RngCore};
+
+/// An endpoint with sessions, without the constants of its type: what a node says to others goes
+/// through a `&mut dyn Link`, so that the node's code exists once whatever they are.
+///
+/// Requests, responses and observations are those of [`Outbox`].
+pub trait Link: Outbox<Peer> {
+    /// [`SecureEndpoint::handle`].
+    fn handle<'b>(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        via: Via,
+        datagram: &'b [u8],
+        scratch: &'b mut [u8],
+    ) -> Option<Event<'b, Peer>>;
+
+    /// [`SecureEndpoint::poll`].
+    fn poll(&mut self, now: Instant, buf: &mut [u8]) -> Option<Output>;
+
+    /// [`SecureEndpoint::poll_timeout`].
+    fn poll_timeout(&self) -> Option<Instant>;
+
+    /// The longest datagram, in bytes: what buffers have to hold.
+    fn mtu(&self) -> usize;
+
+    /// This side's id.
+    fn own_id(&self) -> NodeId;
+
+    /// [`Sessions::introduce`].
+    ///
+    /// # Errors
+    /// As there.
+    fn introduce(
+        &mut self,
+        now: Instant,
+        id: NodeId,
+        address: SocketAddr,
+    ) -> Result<Peer, IntroduceError>;
+
+    /// [`Sessions::relocate`].
+    fn relocate(&mut self, id: NodeId, address: SocketAddr) -> bool;
+
+    /// [`Sessions::peer`].
+    fn peer(&self, id: NodeId) -> Option<Peer>;
+
+    /// [`Sessions::serial`].
+    fn serial(&self, id: NodeId) -> Option<u32>;
+
+    /// Another roster counts from now on: sessions of those who are no longer on it end.
+    fn set_roster(&mut self, now: Instant, roster: &Roster<'_>);
+
+    /// [`Sessions::set_unix_time`].
+    fn set_unix_time(&mut self, now: Instant, seconds: u64);
+
+    /// What the sessions have counted.
+    fn stats(&self) -> &Stats;
+}
+
+impl<
+    G: RngCore + CryptoRng,
+    const N: usize,
+    const H: usize,
+    const MTU: usize,
+    const EXCHANGES: usize,
+    const UNANSWERED: usize,
+    const OBSERVERS: usize,
+    const RECENT: usize,
+    const REPLIES: usize,
+> Link
+    for SecureEndpoint<
+        Sessions<Members, G, N, H>,
+        MTU,
+        EXCHANGES,
+        UNANSWERED,
+        OBSERVERS,
+        RECENT,
+        REPLIES,
+    >
+{
+    fn handle<'b>(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        via: Via,
+        datagram: &'b [u8],
+        scratch: &'b mut [u8],
+    ) -> Option<Event<'b, Peer>> {
+        Self::handle(self, now, from, via, datagram, scratch)
+    }
+
+    fn poll(&mut self, now: Instant, buf: &mut [u8]) -> Option<Output> {
+        Self::poll(self, now, buf)
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        Self::poll_timeout(self)
+    }
+
+    fn mtu(&self) -> usize {
+        MTU
+    }
+
+    fn own_id(&self) -> NodeId {
+        self.sessions().own_id()
+    }
+
+    fn introduce(
+        &mut self,
+        now: Instant,
+        id: NodeId,
+        address: SocketAddr,
+    ) -> Result<Peer, IntroduceError> {
+        self.sessions_mut().introduce(now, id, address)
+    }
+
+    fn relocate(&mut self, id: NodeId, address: SocketAddr) -> bool {
+        self.sessions_mut().relocate(id, address)
+    }
+
+    fn peer(&self, id: NodeId) -> Option<Peer> {
+        self.sessions().peer(id)
+    }
+
+    fn serial(&self, id: NodeId) -> Option<u32> {
+        self.sessions().serial(id)
+    }
+
+    fn set_roster(&mut self, now: Instant, roster: &Roster<'_>) {
+        self.sessions_mut().roster_mut().replace(roster);
+        self.sessions_mut().revalidate(now);
+    }
+
+    fn set_unix_time(&mut self, now: Instant, seconds: u64) {
+        self.sessions_mut().set_unix_time(now, seconds);
+    }
+
+    fn stats(&self) -> &Stats {
+        self.sessions().stats()
+    }
+}
