@@ -15,6 +15,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("capmesh-blob", &["capmesh-wire"]),
     ("capmesh-transfer", &["capmesh-blob", "capmesh-coap", "capmesh-wire"]),
     ("capmesh-capsule-abi", &["capmesh-wire"]),
+    ("capmesh-description", &["capmesh-wire"]),
+    ("capmesh-sdk-macros", &["capmesh-capsule-abi", "capmesh-description", "capmesh-wire"]),
+    ("capmesh-sdk", &["capmesh-capsule-abi", "capmesh-sdk-macros"]),
     (
         "capmesh-node",
         &["capmesh-blob", "capmesh-coap", "capmesh-session", "capmesh-transfer", "capmesh-wire"],
@@ -23,7 +26,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("capmesh-shell", &["capmesh-node", "capmesh-wire"]),
     (
         "capmesh-capsule",
-        &["capmesh-blob", "capmesh-capsule-abi", "capmesh-runtime", "capmesh-wire"],
+        &[
+            "capmesh-blob",
+            "capmesh-capsule-abi",
+            "capmesh-description",
+            "capmesh-runtime",
+            "capmesh-wire",
+        ],
     ),
     ("capmesh-node-linux", &["capmesh-node", "capmesh-runtime", "capmesh-shell", "capmesh-wire"]),
     ("capmesh-placement", &["capmesh-wire"]),

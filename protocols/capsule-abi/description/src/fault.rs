@@ -1,0 +1,114 @@
+//! What is wrong with a file, and where.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// Something wrong in a file. Displays as `file:line:column: what was meant to stand there`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The file.
+    pub path: PathBuf,
+    /// The line, from 1; 0 if it is about the whole file.
+    pub line: usize,
+    /// The column in characters, from 1; 0 if it is about the whole file.
+    pub column: usize,
+    /// What is wrong, and what was meant to stand there.
+    pub message: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:", self.path.display())?;
+        if self.line > 0 {
+            write!(f, "{}:{}:", self.line, self.column)?;
+        }
+        write!(f, " {}", self.message)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// One or more faults. Displays as a line for each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Faults(Vec<Fault>);
+
+impl Faults {
+    /// The faults, file by file, in the order in which they were found.
+    #[must_use]
+    pub fn as_slice(&self) -> &[Fault] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, fault) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            fault.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Faults {}
+
+/// Collects what is wrong, so that one run names all of it.
+#[derive(Debug, Default)]
+pub(crate) struct Collector(RefCell<Vec<Fault>>);
+
+impl Collector {
+    pub(crate) fn push(&self, fault: Fault) {
+        self.0.borrow_mut().push(fault);
+    }
+
+    /// The value, if nothing was wrong.
+    pub(crate) fn finish<T>(self, value: Option<T>) -> Result<T, Faults> {
+        let faults = self.0.into_inner();
+        match value {
+            Some(value) if faults.is_empty() => Ok(value),
+            _ => Err(Faults(faults)),
+        }
+    }
+}
+
+/// A file that is being read.
+#[derive(Debug)]
+pub(crate) struct File<'c> {
+    pub(crate) path: PathBuf,
+    pub(crate) text: String,
+    collector: &'c Collector,
+}
+
+impl<'c> File<'c> {
+    pub(crate) fn open(path: &Path, collector: &'c Collector) -> Option<Self> {
+        match std::fs::read_to_string(path) {
+            Ok(text) => Some(Self { path: path.to_owned(), text, collector }),
+            Err(error) => {
+                let message = format!("cannot be read: {error}");
+                collector.push(Fault { path: path.to_owned(), line: 0, column: 0, message });
+                None
+            }
+        }
+    }
+
+    /// Notes a fault at a place of the file.
+    pub(crate) fn fault(&self, span: &Range<usize>, message: impl Into<String>) {
+        let before = self.text.get(..span.start).unwrap_or(&self.text);
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        self.collector.push(Fault {
+            path: self.path.clone(),
+            line: before.matches('\n').count() + 1,
+            column: before.get(line_start..).unwrap_or_default().chars().count() + 1,
+            message: message.into(),
+        });
+    }
+
+    /// The path of something that this file names.
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
+        self.path.parent().unwrap_or(Path::new("")).join(name)
+    }
+}

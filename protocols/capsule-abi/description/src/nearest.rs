@@ -1,0 +1,80 @@
+//! Finding what somebody meant.
+
+/// The name among `names` that is nearest to `word`, if one is near enough to have been meant: at
+/// most a third of the longer one's letters differ.
+#[must_use]
+pub fn nearest<'n>(word: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+    let limit = |name: &str| word.chars().count().max(name.chars().count()).div_ceil(3);
+    names
+        .into_iter()
+        .map(|name| (distance(word, name), name))
+        .filter(|(distance, name)| *distance <= limit(name))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+/// `: did you mean ...`, or what there is to choose from.
+pub(crate) fn hint(word: &str, names: &[&str]) -> String {
+    match (nearest(word, names.iter().copied()), names) {
+        (Some(name), _) => format!("; did you mean `{name}`?"),
+        (None, []) => "; there is none".to_owned(),
+        (None, names) => format!("; there is {}", list(names)),
+    }
+}
+
+/// `a`, `b` and `c`.
+fn list(names: &[&str]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    match quoted.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+        None => String::new(),
+    }
+}
+
+/// How many letters must be put in, taken out, replaced or swapped with their neighbour to make one
+/// word of the other (optimal string alignment).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut before: Vec<usize> = Vec::new();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    let mut last = None;
+    for (i, letter) in a.chars().enumerate() {
+        let mut next = vec![i + 1];
+        for (j, other) in b.iter().enumerate() {
+            let at =
+                |row: &[usize], index: usize| row.get(index).copied().unwrap_or(usize::MAX / 2);
+            let replace = at(&row, j) + usize::from(letter != *other);
+            let take_out = at(&row, j + 1) + 1;
+            let put_in = at(&next, j) + 1;
+            let is_swap = j > 0 && last == Some(*other) && b.get(j - 1) == Some(&letter);
+            let swap = if is_swap { at(&before, j - 1) + 1 } else { usize::MAX };
+            next.push(replace.min(take_out).min(put_in).min(swap));
+        }
+        before = std::mem::replace(&mut row, next);
+        last = Some(letter);
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_mistakes_are_understood() {
+        let names = ["temperature", "humidity", "in"];
+        assert_eq!(nearest("temprature", names), Some("temperature"));
+        assert_eq!(nearest("humdiity", names), Some("humidity"));
+        assert_eq!(nearest("on", names), Some("in"));
+        assert_eq!(nearest("pressure", names), None);
+    }
+
+    #[test]
+    fn distances_count_edits() {
+        assert_eq!(distance("", "abc"), 3);
+        assert_eq!(distance("kitten", "sitting"), 3);
+        assert_eq!(distance("ab", "ba"), 1);
+        assert_eq!(distance("same", "same"), 0);
+    }
+}
