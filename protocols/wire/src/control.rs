@@ -14,7 +14,7 @@ use crate::blob::BlobRef;
 use crate::cbor::List;
 use crate::cbor::macros::{record, tuple, union};
 use crate::digest::Digest;
-use crate::id::{Epoch, InstanceId, NodeId};
+use crate::id::{Claim, Epoch, InstanceId, NodeId};
 use crate::limits;
 use crate::plan::Assignment;
 use crate::text::Bytes;
@@ -157,6 +157,9 @@ record! {
         0 => site: Bytes<'a, { limits::CREDENTIAL }>,
         /// The site's roster, to be fetched from whoever sends this.
         1 => roster: BlobRef,
+        /// The node's claim: shows that it was given to whoever sends this. A node takes no other
+        /// proof, since it knows nobody yet.
+        2 => claim: Option<Claim>,
     }
 }
 

@@ -3,14 +3,14 @@
 use crate::cbor::List;
 use crate::cbor::macros::{codes, record, tuple};
 use crate::clock::Clock;
-use crate::digest::DigestPrefix;
-use crate::id::{Epoch, InstanceId, NodeId, Revision};
+use crate::digest::{Digest, DigestPrefix};
+use crate::id::{Epoch, InstanceId, KeyId, NodeId, Revision};
 use crate::limits;
 use crate::manifest::Actuator;
 use crate::plan::Address;
 use crate::problem::ErrorCode;
 use crate::schema::SchemaTag;
-use crate::text::{Name, Text};
+use crate::text::{CapsuleName, Name, Tag, Text};
 
 record! {
     /// What a node has to offer. It changes when capsules come and go, not while they run.
@@ -183,5 +183,44 @@ codes! {
         BackingOff = 7, "backing-off";
         /// It is not started any more.
         Failed = 8, "failed";
+    }
+}
+
+record! {
+    /// A capsule that a node holds or is to hold. What the manifest says is absent until the manifest
+    /// is there and verified.
+    pub struct CapsuleStatus<'a> {
+        /// The digest of its manifest.
+        0 => capsule: Digest,
+        /// What is being done about it.
+        1 => state: CapsuleState,
+        /// Its name.
+        2 => name: Option<CapsuleName<'a>>,
+        /// Its version, for people.
+        3 => version: Option<Tag<'a>>,
+        /// Its sequence number.
+        4 => sequence: Option<u64>,
+        /// Who has signed it.
+        5 => publisher: Option<KeyId>,
+        /// The module's length in bytes.
+        6 => size: Option<u32>,
+        /// How many pieces of the module are missing, pages of digests included.
+        7 => missing: Option<u16>,
+        /// Why it is not here, or not yet.
+        8 => reason: Option<ErrorCode>,
+    }
+}
+
+codes! {
+    /// What is being done about a capsule.
+    pub enum CapsuleState {
+        /// It waits for its turn, or for somebody who has it.
+        Wanted = 0, "wanted";
+        /// Its manifest or its module is on its way.
+        Fetching = 1, "fetching";
+        /// It is here, verified and admitted.
+        Held = 2, "held";
+        /// It was refused and is not tried again.
+        Refused = 3, "refused";
     }
 }

@@ -8,7 +8,7 @@
 //! | bytes | [`Digest`], [`BlobRef`], [`discovery::PieceRequest`], [`discovery::Have`] | [`paths::BLOBS`] |
 //! | capsules | [`Manifest`], [`manifest::Capsule`], [`CapsuleRef`] | as a blob |
 //! | data | [`Schema`], [`Unit`], [`Payload`], [`message::Batch`], [`message::Ack`] | [`paths::INBOX`], [`paths::TOPICS`] |
-//! | nodes | [`inventory::Inventory`], [`inventory::Status`], [`log::LogLine`] | [`paths::INVENTORY`], [`paths::STATUS`], [`paths::LOG`] |
+//! | nodes | [`inventory::Inventory`], [`inventory::Status`], [`inventory::CapsuleStatus`], [`log::LogLine`] | [`paths::INVENTORY`], [`paths::STATUS`], [`paths::LOG`] |
 //! | plans | [`plan::Plan`], [`plan::Assignment`] | [`paths::PLAN`] |
 //! | commands | [`control::Command`], [`control::Reply`] | [`paths::CONTROL`] |
 //! | state | [`snapshot::Snapshot`] | as a blob |

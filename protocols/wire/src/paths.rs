@@ -22,7 +22,9 @@ pub const STATUS: &str = "s";
 pub const LOG: &str = "l";
 /// The time: FETCH with a time request.
 pub const TIME: &str = "u";
-/// A peer's own credential: GET, also unprotected, for whoever adopts it by its claim.
+/// A peer's own credential: GET, also unprotected, for whoever adopts it by its claim. Before it is
+/// adopted a node answers only those who say the claim, `k?c=` and its text: who could read the key
+/// could compute the claim.
 pub const CREDENTIAL: &str = "k";
 /// Announcements: POST to the multicast address, non-confirmable, unprotected.
 pub const ANNOUNCE: &str = "a";

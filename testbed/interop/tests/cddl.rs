@@ -10,11 +10,13 @@ const RULES: &[(&str, &[&str])] = &[
     ("batch", &["batch_full", "batch_one"]),
     ("blob-ref", &["blob_ref"]),
     ("capsule", &["capsule_full", "capsule_small"]),
+    ("capsule-status", &["capsule_status_full", "capsule_status_small"]),
     ("clock", &["clock"]),
     (
         "command",
         &[
             "adopt",
+            "adopt_claimed",
             "checkpoint",
             "install",
             "prepare",

@@ -10,7 +10,8 @@ pub(crate) use capmesh_wire::control::{
 };
 pub(crate) use capmesh_wire::discovery::{Announce, Have, PieceRequest};
 pub(crate) use capmesh_wire::inventory::{
-    InstanceState, InstanceStatus, Inventory, Link, LinkKind, Refused, Sensor, Share, Status,
+    CapsuleState, CapsuleStatus, InstanceState, InstanceStatus, Inventory, Link, LinkKind, Refused,
+    Sensor, Share, Status,
 };
 pub(crate) use capmesh_wire::log::{Level, LogLine};
 pub(crate) use capmesh_wire::manifest::{
@@ -28,8 +29,8 @@ pub(crate) use capmesh_wire::snapshot::{
     Header, InputCursor, OutputCursor, Section, SectionKind, Timer,
 };
 pub(crate) use capmesh_wire::{
-    Bytes, Digest, Epoch, ErrorCode, InstanceId, List, Name, NodeId, Revision, Seq, Tag, Text,
-    format,
+    Bytes, CapsuleName, Claim, Digest, Epoch, ErrorCode, InstanceId, List, Name, NodeId, Revision,
+    Seq, Tag, Text, format,
 };
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -59,6 +60,8 @@ macro_rules! for_each_sample {
             inventory_full: Inventory<'static> = inventory_full();
             status_small: Status<'static> = status_small();
             status_full: Status<'static> = status_full();
+            capsule_status_small: CapsuleStatus<'static> = capsule_status_small();
+            capsule_status_full: CapsuleStatus<'static> = capsule_status_full();
             announce_new: Announce<'static> = announce_new();
             announce: Announce<'static> = announce();
             piece_request: PieceRequest = PieceRequest { blob: digest("blob"), piece: 1_030 };
@@ -76,6 +79,10 @@ macro_rules! for_each_sample {
             renew: Command<'static> = Command::Renew(Renew { target: target(), lease_ms: 60_000 });
             run: Command<'static> = Command::Run(run());
             adopt: Command<'static> = Command::Adopt(adopt());
+            adopt_claimed: Command<'static> = Command::Adopt(Adopt {
+                claim: Some(Claim::of_key(&[7; 32])),
+                ..adopt()
+            });
             reboot: Command<'static> = Command::Reboot(Nothing {});
             reply_done: Reply<'static> = Reply::Done(Nothing {});
             reply_accepted: Reply<'static> = Reply::Accepted(Nothing {});
@@ -505,7 +512,35 @@ pub(crate) fn log_line() -> LogLine<'static> {
 }
 
 pub(crate) fn adopt() -> Adopt<'static> {
-    Adopt { site: bytes(&[0xa2; 94]), roster: blob() }
+    Adopt { site: bytes(&[0xa2; 94]), roster: blob(), claim: None }
+}
+
+pub(crate) fn capsule_status_small() -> CapsuleStatus<'static> {
+    CapsuleStatus {
+        capsule: digest("manifest"),
+        state: CapsuleState::Wanted,
+        name: None,
+        version: None,
+        sequence: None,
+        publisher: None,
+        size: None,
+        missing: None,
+        reason: None,
+    }
+}
+
+pub(crate) fn capsule_status_full() -> CapsuleStatus<'static> {
+    CapsuleStatus {
+        capsule: digest("manifest"),
+        state: CapsuleState::Refused,
+        name: Some(CapsuleName::new("city/clean").unwrap()),
+        version: Some(Tag::new("1.2.0").unwrap()),
+        sequence: Some(70_000),
+        publisher: Some(node(9)),
+        size: Some(65_000),
+        missing: Some(12),
+        reason: Some(ErrorCode::InvalidModule),
+    }
 }
 
 pub(crate) fn snapshot_small() -> Header<'static> {
