@@ -20,3 +20,5 @@ pub const ANNOUNCE: u16 = 65_107;
 pub const BLOB: u16 = 65_108;
 /// A snapshot.
 pub const SNAPSHOT: u16 = 65_109;
+/// A capsule in one file: a bundle.
+pub const BUNDLE: u16 = 65_110;

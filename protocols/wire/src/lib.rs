@@ -7,6 +7,7 @@
 //! | trust | [`Roster`], [`roster::Delta`], [`Role`], [`cose::Sign1`] | [`paths::ROSTER`] |
 //! | bytes | [`Digest`], [`BlobRef`], [`discovery::PieceRequest`], [`discovery::Have`] | [`paths::BLOBS`] |
 //! | capsules | [`Manifest`], [`manifest::Capsule`], [`CapsuleRef`] | as a blob |
+//! | capsules as files | [`bundle::BundleReader`], [`bundle::Pieces`] | [`paths::CAPSULES`] |
 //! | data | [`Schema`], [`Unit`], [`Payload`], [`message::Batch`], [`message::Ack`] | [`paths::INBOX`], [`paths::TOPICS`] |
 //! | nodes | [`inventory::Inventory`], [`inventory::Status`], [`inventory::CapsuleStatus`], [`log::LogLine`] | [`paths::INVENTORY`], [`paths::STATUS`], [`paths::LOG`] |
 //! | plans | [`plan::Plan`], [`plan::Assignment`] | [`paths::PLAN`] |
@@ -52,6 +53,7 @@
 #![no_std]
 
 pub mod blob;
+pub mod bundle;
 pub mod cbor;
 pub mod clock;
 pub mod content_format;

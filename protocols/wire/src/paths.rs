@@ -28,3 +28,5 @@ pub const TIME: &str = "u";
 pub const CREDENTIAL: &str = "k";
 /// Announcements: POST to the multicast address, non-confirmable, unprotected.
 pub const ANNOUNCE: &str = "a";
+/// Capsules from an operator: PUT with a bundle; DELETE on `x/` and the digest of a manifest.
+pub const CAPSULES: &str = "x";

@@ -147,6 +147,60 @@ mod signed {
     }
 
     #[test]
+    fn bundle_keeps_its_bytes() {
+        use capmesh_wire::bundle::{self, BundleReader, Part, Pieces};
+        // Nine chunks of 256 bytes, two pages of digests and one of those.
+        let module: Vec<u8> = (0..2_305_u32).map(|i| u8::try_from(i % 251).unwrap()).collect();
+        let digests = |bytes: &[u8]| -> Vec<u8> {
+            bytes.chunks(256).flat_map(|piece| *Digest::of(piece).as_bytes()).collect()
+        };
+        let pages = digests(&module);
+        let top = digests(&pages);
+        let blob = BlobRef {
+            digest: Digest::of(&module),
+            size: 2_305,
+            chunk_log2: 8,
+            root: Digest::of(&top),
+        };
+        let manifest = Manifest {
+            sequence: 1,
+            name: CapsuleName::new("city/clean").unwrap(),
+            module_digest: blob.digest,
+            module_size: blob.size,
+            uri: None,
+            capsule: Capsule { chunk_log2: 8, root: blob.root, ..capsule_small() },
+        };
+        let mut buf = [0; 2048];
+        let len = manifest.sign(&key(), &mut buf).unwrap();
+        let head = bundle::head(len).unwrap();
+        let golden = keep("bundle", &[&head, &buf[..len], &top, &pages, &module].concat());
+
+        let (mut reader, mut envelope, mut body) = (BundleReader::new(), vec![], vec![]);
+        let mut input = &golden[..];
+        while let Some(part) = reader.feed(&mut input).unwrap() {
+            match part {
+                Part::Manifest { bytes, .. } => {
+                    envelope.extend(bytes);
+                    let read = UnverifiedManifest::parse(&envelope).unwrap();
+                    let read = read.verify(&key().public_key()).unwrap();
+                    assert_eq!(read, manifest);
+                    reader.describe(&read.module()).unwrap();
+                }
+                Part::Piece { piece, bytes, .. } => body.push((piece, bytes)),
+            }
+        }
+        assert!(reader.is_complete());
+        let order: Vec<_> = body.iter().map(|(piece, _)| *piece).collect();
+        assert_eq!(order, Pieces::of(&blob).unwrap().collect::<Vec<_>>());
+        let bytes = body.iter().flat_map(|(_, bytes)| bytes.iter().copied());
+        assert_eq!(bytes.collect::<Vec<_>>(), [&top[..], &pages, &module].concat());
+        assert_eq!(
+            bundle::size(len.try_into().unwrap(), &blob),
+            Ok(golden.len().try_into().unwrap())
+        );
+    }
+
+    #[test]
     fn plan_keeps_its_bytes() {
         let (mut scratch, mut buf) = ([0; 2048], [0; 2048]);
         let len = plan_full().sign(&key(), &mut scratch, &mut buf).unwrap();

@@ -1,6 +1,7 @@
 //! One module for each target; each has a function `run` that takes the input.
 
 pub mod blob;
+pub mod bundle;
 pub mod capsule;
 pub mod coap_message;
 pub mod edhoc;
@@ -14,6 +15,7 @@ pub mod wire;
 /// Every target with its name, for running findings as tests.
 pub const ALL: &[(&str, fn(&[u8]))] = &[
     ("blob", blob::run),
+    ("bundle", bundle::run),
     ("capsule", capsule::run),
     ("coap_message", coap_message::run),
     ("edhoc", edhoc::run),
