@@ -5,6 +5,7 @@
 //!   one operation at a time.
 //! - [`host`]: what runs capsules, as the node sees it.
 //! - [`link`]: the endpoint, whatever its bounds.
+//! - [`router`]: messages between instances, here and across the mesh.
 //! - [`site`]: what the node knows of the site that it belongs to.
 //!
 //! # Invariants
@@ -20,4 +21,5 @@ extern crate std;
 pub mod flash;
 pub mod host;
 pub mod link;
+pub mod router;
 pub mod site;

@@ -2,7 +2,7 @@
 
 /// Commands to a node: POST.
 pub const CONTROL: &str = "c";
-/// Batches for the instances of a node: POST.
+/// Batches for an instance of a node: POST to `m/instance`.
 pub const INBOX: &str = "m";
 /// The topics that a node produces: `t/pipeline/capsule/output`; GET, with Observe.
 pub const TOPICS: &str = "t";
@@ -30,3 +30,5 @@ pub const CREDENTIAL: &str = "k";
 pub const ANNOUNCE: &str = "a";
 /// Capsules from an operator: PUT with a bundle; DELETE on `x/` and the digest of a manifest.
 pub const CAPSULES: &str = "x";
+/// What can be asked of capsules: `q/instance/service`, or `q/pipeline/capsule/service` for people.
+pub const SERVICES: &str = "q";
