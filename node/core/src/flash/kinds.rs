@@ -1,0 +1,1 @@
+//! The kinds of records, so that no two parts of a node use the same.

@@ -1,0 +1,5 @@
+//! The store against a model of what it promises.
+#![expect(clippy::cast_possible_truncation, reason = "the numbers are small")]
+
+mod cuts;
+mod world;
