@@ -2,9 +2,9 @@
 
 use crate::outbox::{Entry, Outbox};
 use alloc::vec::Vec;
-use capmesh_capsule_abi::{Errno, IMPORT_MODULE, MEMORY};
+use capmesh_capsule_abi::{Errno, MEMORY};
 use capmesh_node::host::{Limits, Surroundings};
-use wasmi::{Caller, Engine, Error, Extern, Linker, StoreLimits, StoreLimitsBuilder, TrapCode};
+use wasmi::{Caller, Error, Extern, Func, Store, StoreLimits, StoreLimitsBuilder, TrapCode};
 
 /// What the imported functions see of an instance.
 #[derive(Debug)]
@@ -248,17 +248,18 @@ fn log(mut caller: Called<'_>, level: i32, src: i32, len: i32) -> Result<(), Err
     Ok(())
 }
 
-/// The import table.
-pub(crate) fn linker(engine: &Engine) -> Linker<Host> {
-    let mut linker = Linker::new(engine);
-    // Names are unique by the contract's own test, so that no definition can fail.
-    let define = |result: Result<(), wasmi::errors::LinkerError>| debug_assert!(result.is_ok());
-    macro_rules! define {
+/// Makes the contract's function of this name in an instance's store, where it can be imported.
+/// Nothing of it stays behind: a table of all functions would cost each node 1.5 KB of RAM.
+pub(crate) fn import(store: &mut Store<Host>, name: &str) -> Option<Func> {
+    macro_rules! find {
         ($($function:ident),*) => {
-            $(define(linker.func_wrap(IMPORT_MODULE, stringify!($function), $function).map(|_| ()));)*
+            match name {
+                $(stringify!($function) => Func::wrap(store, $function),)*
+                _ => return None,
+            }
         };
     }
-    define!(
+    Some(find!(
         read,
         publish,
         request,
@@ -272,6 +273,5 @@ pub(crate) fn linker(engine: &Engine) -> Linker<Host> {
         time_uncertainty,
         random,
         log
-    );
-    linker
+    ))
 }

@@ -1,12 +1,15 @@
 //! A running capsule.
 
 use crate::admit::{Admitted, Refusal};
-use crate::host::Host;
+use crate::host::{self, Host};
 use crate::{Effects, Runtime};
 use alloc::string::ToString;
+use alloc::vec::Vec;
 use capmesh_capsule_abi::MEMORY;
 use capmesh_node::host::{Busy, Event, Limits, Progress, Surroundings, Trap};
-use wasmi::{Error, Func, Instance as WasmInstance, Memory, ResumableCall, Store, TrapCode, Val};
+use wasmi::{
+    Error, Extern, Func, Instance as WasmInstance, Memory, ResumableCall, Store, TrapCode, Val,
+};
 
 impl<'a> Call<'a> {
     fn of(event: &Event<'a>) -> Self {
@@ -104,8 +107,17 @@ impl Runtime {
         let setup = |error: Error| Refusal::Setup(error.to_string());
         let mut store = Store::new(&self.engine, Host::new(limits, surroundings, seed));
         store.limiter(|host| &mut host.limiter);
-        let wasm =
-            self.linker.instantiate_and_start(&mut store, &admitted.module).map_err(setup)?;
+        let imports = admitted.module.imports().map(|import| {
+            let function = host::import(&mut store, import.name());
+            // Admission and the table of imports go by the same contract.
+            function.map(Extern::from).ok_or_else(|| Refusal::Import {
+                module: import.module().into(),
+                name: import.name().into(),
+                known: true,
+            })
+        });
+        let imports = imports.collect::<Result<Vec<Extern>, _>>()?;
+        let wasm = WasmInstance::new(&mut store, &admitted.module, &imports).map_err(setup)?;
         let memory = wasm.get_memory(&store, MEMORY).ok_or(Refusal::NoMemory)?;
         Ok(Instance {
             store,

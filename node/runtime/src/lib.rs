@@ -1,7 +1,7 @@
 //! Runs capsules on the `wasmi` interpreter.
 //!
 //! # Vocabulary
-//! - [`Runtime`]: the engine and the import table, shared by all instances of a node.
+//! - [`Runtime`]: the interpreter's engine, shared by all instances of a node.
 //! - [`Admitted`]: a module that passed admission: valid WebAssembly within the limits, importing and
 //!   exporting only what the [contract](capmesh_capsule_abi) knows.
 //! - [`Instance`]: a running capsule: its memory, its outbox and at most one handler in progress.
@@ -42,13 +42,10 @@ pub use capmesh_node::host::{
 pub use instance::Instance;
 pub use outbox::Effects;
 
-use host::Host;
-
-/// What every instance of a node has in common: the interpreter and the import table.
+/// What every instance of a node has in common: the interpreter.
 #[derive(Debug)]
 pub struct Runtime {
     engine: wasmi::Engine,
-    linker: wasmi::Linker<Host>,
 }
 
 impl Runtime {
@@ -72,9 +69,7 @@ impl Runtime {
             .set_max_stack_height(Self::MAX_STACK_BYTES)
             .set_max_recursion_depth(Self::MAX_CALL_DEPTH)
             .set_max_cached_stacks(1);
-        let engine = wasmi::Engine::new(&config);
-        let linker = host::linker(&engine);
-        Self { engine, linker }
+        Self { engine: wasmi::Engine::new(&config) }
     }
 }
 

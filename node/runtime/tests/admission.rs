@@ -2,8 +2,9 @@
 
 mod common;
 
+use capmesh_capsule_abi::{IMPORTS, Type};
 use capmesh_runtime::{Limits, Refusal, Runtime};
-use common::{COUNTER, admit, wasm};
+use common::{COUNTER, admit, surroundings, wasm};
 
 fn refusal(text: &str) -> String {
     admit(text, &Limits::default()).expect_err("it breaks a rule").to_string()
@@ -58,6 +59,29 @@ fn each_limit_is_named_with_what_it_would_take() {
     let text = r#"(module (memory (export "memory") 1) (func (export "timer") (param i32)))"#;
     let size = 65_536;
     assert_eq!(admit(text, &Limits::default()), Err(Refusal::Memory { size, limit: 16_384 }));
+}
+
+#[test]
+fn every_function_of_the_contract_can_be_imported() {
+    let name = |ty: &Type| match ty {
+        Type::I32 => "i32 ",
+        Type::I64 => "i64 ",
+        Type::F64 => "f64 ",
+    };
+    let imports = IMPORTS.iter().map(|function| {
+        let params: String = function.params.iter().map(name).collect();
+        let result: String = function.result.iter().map(name).collect();
+        let name = function.name;
+        format!(r#"(import "capmesh1" "{name}" (func (param {params}) (result {result})))"#)
+    });
+    let imports: String = imports.collect();
+    let text = format!(
+        r#"(module {imports} (memory (export "memory") 1 (pagesize 1))
+        (func (export "timer") (param i32)))"#
+    );
+    let (runtime, limits) = (Runtime::new(), Limits::default());
+    let admitted = runtime.admit(&wasm(&text), &limits).expect("admitted");
+    assert!(runtime.instantiate(&admitted, &limits, surroundings(), 1).is_ok());
 }
 
 #[test]
