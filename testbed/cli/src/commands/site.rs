@@ -1,0 +1,78 @@
+//! Who belongs to a site.
+
+use super::Context;
+use crate::site;
+use anyhow::{Context as _, Result, ensure};
+use capmesh_wire::Role;
+use clap::Subcommand;
+use serde_json::json;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Site {
+    /// Make a site with an operator and a publisher.
+    Init {
+        /// What it is called.
+        #[arg(long, default_value = "home")]
+        name: String,
+    },
+    /// List everybody on the roster.
+    Ls,
+    /// Make a key for somebody else and put them on the roster.
+    Add {
+        /// What they are called.
+        name: String,
+        /// What they may do: node, gateway, registry, operator or publisher.
+        #[arg(long)]
+        role: String,
+    },
+    /// Take somebody off the roster. Nodes learn of it when they are told the roster.
+    Revoke {
+        /// What they are called.
+        name: String,
+    },
+}
+
+pub(super) fn run(at: &Context, command: &Site) -> Result<()> {
+    match command {
+        Site::Init { name } => {
+            site::Site::create(&at.directory, name)?;
+            let directory = at.directory.display();
+            if at.json {
+                println!("{}", json!({ "site": name, "directory": directory.to_string() }));
+            } else {
+                println!("site {name:?} in {directory}, with an operator and a publisher");
+                println!("next: start a node (capmesh-node) and adopt it by the claim it prints:");
+                println!("  capmesh node adopt CLAIM --at ADDRESS");
+            }
+        }
+        Site::Ls => {
+            for member in at.site()?.members() {
+                let address = member.address.map(|address| address.to_string());
+                if at.json {
+                    let (id, role) = (member.id.to_string(), member.role.name());
+                    println!(
+                        "{}",
+                        json!({ "name": member.name, "id": id, "role": role, "address": address })
+                    );
+                } else {
+                    let address = address.unwrap_or_default();
+                    println!("{:<23} {} {:<9} {address}", member.name, member.id, member.role);
+                }
+            }
+        }
+        Site::Add { name, role } => {
+            let role = Role::from_name(role).with_context(|| {
+                let names: Vec<_> = Role::ALL.iter().map(|role| role.name()).collect();
+                format!("{role:?} is not a role; roles are {}", names.join(", "))
+            })?;
+            ensure!(role != Role::Node, "a node has its own key; `capmesh node adopt` adds it");
+            let id = at.site()?.make_member(name, role)?;
+            println!("{name} is {id}, with the role of a {role}");
+        }
+        Site::Revoke { name } => {
+            let id = at.site()?.revoke(name)?;
+            println!("{name} ({id}) is off the roster; `capmesh node sync` tells the nodes");
+        }
+    }
+    Ok(())
+}
