@@ -24,6 +24,7 @@
 
 mod convert;
 mod fault;
+mod layout;
 mod nearest;
 mod parse;
 mod schema;
@@ -31,6 +32,7 @@ mod section;
 
 pub use convert::Illegal;
 pub use fault::{Fault, Faults};
+pub use layout::{Layout, Place};
 pub use nearest::nearest;
 
 use capmesh_wire::schema::{FieldType, Unit};
