@@ -3,8 +3,11 @@
 //! # Modules
 //! - [`flash`]: state that survives power cuts, in NOR flash that is lent for reading and changed by
 //!   one operation at a time.
+//! - [`download`]: a blob on its way here.
 //! - [`host`]: what runs capsules, as the node sees it.
+//! - [`install`]: capsules come, are held, are given to others, and go.
 //! - [`link`]: the endpoint, whatever its bounds.
+//! - [`problem`]: reasons, and how they travel.
 //! - [`router`]: messages between instances, here and across the mesh.
 //! - [`site`]: what the node knows of the site that it belongs to.
 //!
@@ -18,8 +21,11 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod download;
 pub mod flash;
 pub mod host;
+pub mod install;
 pub mod link;
+pub mod problem;
 pub mod router;
 pub mod site;

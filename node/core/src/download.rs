@@ -1,0 +1,288 @@
+//! A blob on its way to this node: a [`Fetcher`] and the place that it fills.
+//!
+//! Documents (of which only the digest is known: manifests) are put together in RAM, everything else
+//! in an extent of flash, piece by piece, each verified before it is written and marked when it is
+//! durable. What flash holds of a blob when the node restarts need not be fetched again.
+
+use crate::flash::{Done, ExtentId, Store};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use capmesh_blob::fetch::{Config, DropReason, Failure, Fetch, Holdings, Input, StartError, Trust};
+use capmesh_coap::Message;
+use capmesh_coap::block::BlockSize;
+use capmesh_coap::endpoint::{ExchangeId, Outcome};
+use capmesh_coap::server::Outbox;
+use capmesh_session::Peer;
+use capmesh_transfer::{Fetcher, Step as FetchStep};
+use capmesh_wire::{BlobRef, Digest, Instant, limits};
+
+/// The largest piece, as a power of two: that of a document is a manifest.
+pub const CHUNK_LOG2: u8 = 11;
+
+/// Bytes of the largest piece.
+const CHUNK: usize = 1 << CHUNK_LOG2;
+
+const _: () = assert!(CHUNK == limits::MANIFEST);
+
+/// Pieces that wait to be written.
+const BUFFERS: usize = 2;
+
+/// Peers that are asked for one blob.
+pub const PEERS: usize = 6;
+
+/// Requests in flight.
+const WINDOW: usize = 4;
+
+/// Words of the bitmap of pieces: modules of a megabyte in pieces of one kilobyte.
+const WORDS: usize = 34;
+
+/// Pieces that one [`Download::poll`] reads back and hashes at most.
+const READS: usize = 4;
+
+type Fetching = Fetcher<Peer, WORDS, PEERS, WINDOW, CHUNK, BUFFERS>;
+
+/// Bytes of RAM while a blob is on its way.
+const BUDGET: usize = 7 * 1_024;
+const _: () = assert!(size_of::<Fetching>() <= BUDGET);
+
+/// A blob on its way.
+pub struct Download {
+    fetcher: Box<Fetching>,
+    place: Place,
+    /// Who was named to be asked.
+    peers: Box<heapless::Vec<Peer, PEERS>>,
+    /// Pieces that are verified and wait for the store.
+    verified: heapless::Vec<u16, BUFFERS>,
+    /// There is more to do at once.
+    has_more: Option<Instant>,
+}
+
+enum Place {
+    Ram(Vec<u8>),
+    Extent {
+        id: ExtentId,
+        is_ready: bool,
+        /// The piece that the store is writing.
+        writing: Option<u16>,
+    },
+}
+
+/// What has come of a download.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Nobody who is known has what is missing.
+    Stalled,
+    /// A peer is not asked any more.
+    Dropped {
+        /// Who.
+        peer: Peer,
+        /// Why.
+        reason: DropReason,
+    },
+    /// It is over.
+    Ended(Result<(), Failure>),
+}
+
+impl Download {
+    /// Fetches a document into RAM.
+    ///
+    /// # Errors
+    /// None with the constants above.
+    pub fn document(
+        now: Instant,
+        config: Config,
+        digest: Digest,
+        block: BlockSize,
+        seed: u32,
+    ) -> Result<Self, StartError> {
+        let fetch = Fetch::document(now, config, digest, seed)?;
+        Ok(Self::new(Fetcher::new(fetch, digest, block), Place::Ram(Vec::new())))
+    }
+
+    /// Fetches a blob into an extent that was allocated for it, and may hold some of its pieces
+    /// already. If the extent is not ready to be written yet, nobody is asked before it is.
+    ///
+    /// # Errors
+    /// If the blob is too large, or its pieces are.
+    pub fn blob(
+        now: Instant,
+        config: Config,
+        blob: &BlobRef,
+        (flash, store): (&[u8], &Store),
+        id: ExtentId,
+        is_ready: bool,
+        (block, seed): (BlockSize, u32),
+    ) -> Result<Self, StartError> {
+        let mut fetch = Fetch::new(now, config, blob, seed)?;
+        if is_ready {
+            let pieces = 0..fetch.geometry().pieces();
+            let have = pieces.filter(|piece| store.has(flash, id, *piece));
+            fetch = fetch.resume(have, Trust::Recorded);
+        }
+        let place = Place::Extent { id, is_ready, writing: None };
+        Ok(Self::new(Fetcher::new(fetch, blob.digest, block), place))
+    }
+
+    fn new(fetcher: Fetching, place: Place) -> Self {
+        let verified = heapless::Vec::new();
+        let (peers, has_more) = (Box::default(), None);
+        Self { fetcher: Box::new(fetcher), place, peers, verified, has_more }
+    }
+
+    /// Asks this peer too, if there is room for one more. Those of a lower rank are asked first.
+    pub fn add(&mut self, now: Instant, peer: Peer, rank: u8) {
+        if !self.peers.contains(&peer) && self.peers.push(peer).is_err() {
+            return;
+        }
+        self.fetcher.handle(now, Input::PeerUp { peer, rank, holdings: Holdings::Unknown });
+    }
+
+    /// How many pieces are missing.
+    #[must_use]
+    pub fn missing(&self) -> u16 {
+        self.fetcher.fetch().missing()
+    }
+
+    /// The document, once the download has ended well.
+    #[must_use]
+    pub fn into_document(self) -> Vec<u8> {
+        match self.place {
+            Place::Ram(bytes) => bytes,
+            Place::Extent { .. } => Vec::new(),
+        }
+    }
+
+    /// The extent that is being filled.
+    #[must_use]
+    pub const fn extent(&self) -> Option<ExtentId> {
+        match self.place {
+            Place::Ram(_) => None,
+            Place::Extent { id, .. } => Some(id),
+        }
+    }
+
+    /// Takes a response if it is to a request of this download's. Says whether it was.
+    pub fn response(&mut self, now: Instant, exchange: ExchangeId, message: Message<'_>) -> bool {
+        self.fetcher.response(now, exchange, message)
+    }
+
+    /// Takes an outcome if it is that of a request of this download's. Says whether it was.
+    pub fn outcome(&mut self, now: Instant, outcome: &Outcome) -> bool {
+        self.fetcher.outcome(now, outcome)
+    }
+
+    /// Takes what the store has done, if it concerns this download.
+    pub fn flashed(&mut self, now: Instant, done: &Done) {
+        let Place::Extent { id, is_ready, writing } = &mut self.place else { return };
+        match done {
+            Done::Ready(ready) if ready == id => *is_ready = true,
+            Done::Written(written) if written == id => {
+                if let Some(piece) = writing.take() {
+                    self.fetcher.handle(now, Input::Written { piece });
+                }
+            }
+            Done::WriteFailed(failed) if failed == id => {
+                if let Some(piece) = writing.take() {
+                    self.fetcher.handle(now, Input::WriteFailed { piece });
+                }
+            }
+            _ => return,
+        }
+        self.has_more = Some(now);
+    }
+
+    /// Asks, writes and reads back what is due; to be called until there is nothing. The work is
+    /// bounded by a digest over a few pieces.
+    pub fn poll(
+        &mut self,
+        now: Instant,
+        flash: &[u8],
+        store: &mut Store,
+        out: &mut dyn Outbox<Peer>,
+    ) -> Option<Step> {
+        self.has_more = None;
+        if matches!(self.place, Place::Extent { is_ready: false, .. }) {
+            return None;
+        }
+        let mut reads = 0;
+        loop {
+            self.write(now, flash, store);
+            match self.fetcher.poll(now, out)? {
+                FetchStep::Write { piece, bytes, .. } => {
+                    if let Place::Ram(document) = &mut self.place {
+                        document.clear();
+                        document.extend_from_slice(bytes);
+                        self.fetcher.handle(now, Input::Written { piece });
+                    } else {
+                        // There are as many places as buffers of the fetcher's.
+                        let _ = self.verified.push(piece);
+                    }
+                }
+                FetchStep::Read { offset, len } => {
+                    self.read(now, flash, store, offset, len);
+                    reads += 1;
+                    if reads == READS {
+                        self.has_more = Some(now);
+                        return None;
+                    }
+                }
+                FetchStep::Dropped { peer, reason } => return Some(Step::Dropped { peer, reason }),
+                FetchStep::Stalled { .. } => return Some(Step::Stalled),
+                FetchStep::Ended(result) => return Some(Step::Ended(result)),
+            }
+        }
+    }
+
+    /// When to poll again although nothing has come in.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if matches!(self.place, Place::Extent { is_ready: false, .. }) {
+            return None;
+        }
+        self.has_more.into_iter().chain(self.fetcher.poll_timeout()).min()
+    }
+
+    /// Takes back the requests that are in flight, before the download is dropped.
+    pub fn cancel(&mut self, now: Instant, out: &mut dyn Outbox<Peer>) {
+        for peer in self.peers.iter() {
+            self.fetcher.handle(now, Input::PeerDown { peer: *peer });
+        }
+        while self.fetcher.poll(now, out).is_some() {}
+    }
+
+    /// Hands the store a verified piece, if it can take one now.
+    fn write(&mut self, now: Instant, flash: &[u8], store: &mut Store) {
+        let Place::Extent { id, writing: writing @ None, .. } = &mut self.place else { return };
+        let Some(piece) = self.verified.first().copied() else { return };
+        let Some(bytes) = self.fetcher.fetch().unwritten(piece) else {
+            self.verified.remove(0);
+            return;
+        };
+        match store.write_piece(flash, *id, piece, bytes) {
+            Ok(()) => {
+                *writing = Some(piece);
+                self.verified.remove(0);
+            }
+            Err(crate::flash::Error::Busy) => {}
+            Err(_) => {
+                self.verified.remove(0);
+                self.fetcher.handle(now, Input::WriteFailed { piece });
+            }
+        }
+    }
+
+    fn read(&mut self, now: Instant, flash: &[u8], store: &Store, offset: u32, len: u16) {
+        let bytes = match &self.place {
+            // A document is one piece.
+            Place::Ram(document) => document.get(..usize::from(len)),
+            Place::Extent { id, .. } => store.stored(flash, *id, offset, u32::from(len)),
+        };
+        self.fetcher.handle(
+            now,
+            match bytes {
+                Some(bytes) => Input::Read { offset, bytes },
+                None => Input::ReadFailed { offset },
+            },
+        );
+    }
+}
