@@ -1,0 +1,38 @@
+//! Builds, checks, measures and signs capsules.
+//!
+//! # From source to bundle
+//! ```text
+//! capsule.toml ---------> Description --------------------------------+
+//! source --[build]--> module --[module::pack]--> Packed               |
+//!                                  |                                  |
+//!                                  +--[forecast::measure]--> Forecast |
+//!                                  |                             |    |
+//!                                  +--------[seal::seal]---------+----+--> Sealed: the bundle
+//! ```
+//!
+//! - [`module`] makes what a compiler wrote into what a node takes, and has the real runtime say so.
+//! - [`forecast`] runs it to find out what it needs.
+//! - [`seal`] writes and signs the manifest and puts everything into one file; it also reads one.
+//! - [`keys`] reads and writes publishers' keys.
+//! - [`rehearsal`] runs a capsule on its own, for measuring and for trying it out; [`load`] makes up
+//!   what it is measured under, [`codec`] translates messages from and to JSON.
+//! - [`meter`] counts what is allocated.
+//!
+//! # Invariants
+//! - What packs is admitted by the runtime of this version, with its own reasons if not.
+//! - The same module, description and key give the same bundle, byte for byte, except for the RAM
+//!   that is counted, which depends on the version of the runtime.
+//! - A private key is never printed and never overwritten.
+//!
+//! # Deliberately absent
+//! Talking to nodes (any CoAP client does), registries, and optimising Wasm beyond what the compiler
+//! does.
+
+pub mod codec;
+pub mod forecast;
+pub mod keys;
+pub mod load;
+pub mod meter;
+pub mod module;
+pub mod rehearsal;
+pub mod seal;
