@@ -57,10 +57,12 @@ impl Instance {
         (newest.seq >= link.next).then_some(newest.seq)
     }
 
-    /// Writes the newest message of an output as a batch of its own.
-    pub(super) fn write_newest(&self, output: u8, buf: &mut Vec<u8>) -> Option<()> {
-        let newest = self.outputs.get(usize::from(output))?.newest.as_ref()?;
-        self.write(output, newest.seq, &[Some(newest)], usize::from(SMALLEST), buf).map(drop)
+    /// Writes the newest message of an output as a batch of its own; one without messages if there is
+    /// none. Gives the number that comes next.
+    pub(super) fn write_newest(&self, output: u8, buf: &mut Vec<u8>) -> Option<Seq> {
+        let port = self.outputs.get(usize::from(output))?;
+        let first = port.newest.as_ref().map_or(port.released, |newest| newest.seq);
+        self.write(output, first, &[port.newest.as_ref()], usize::from(SMALLEST), buf)
     }
 
     /// Writes as many of `messages` as have consecutive numbers, go together and fit. Gives the number

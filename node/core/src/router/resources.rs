@@ -65,8 +65,8 @@ impl<P: Copy> Resource<P> for InboxResource<'_, P> {
     }
 }
 
-/// Shows topics: mounted below [`paths::TOPICS`](capmesh_wire::paths::TOPICS), made on the spot. GET, with Observe, gives a batch
-/// with the newest message. Of several replicas it gives the first, or the one that the query `r`
+/// Shows topics: mounted below [`paths::TOPICS`](capmesh_wire::paths::TOPICS), made on the spot.
+/// GET, with Observe, gives a batch with the newest message, or without one if there is none yet. Of several replicas it gives the first, or the one that the query `r`
 /// names.
 pub struct TopicsResource<'a, P> {
     router: &'a mut Router,
@@ -193,14 +193,13 @@ impl Router {
         let instance = named.min_by_key(|instance| instance.replica)?;
         let mut outputs = (0_u8..).zip(&instance.outputs);
         let (number, _) = outputs.find(|(_, port)| *port.name == *output)?;
-        instance.write_newest(number, buf)
+        instance.write_newest(number, buf).map(drop)
     }
 
-    /// All topics with something to show.
+    /// All topics.
     fn topics(&self) -> impl Iterator<Item = (&Instance, &str)> {
         self.instances.iter().flat_map(|instance| {
-            let outputs = instance.outputs.iter().filter(|output| output.newest.is_some());
-            outputs.map(move |output| (instance, &*output.name))
+            instance.outputs.iter().map(move |output| (instance, &*output.name))
         })
     }
 
