@@ -14,6 +14,7 @@
 //! Decisions: which node runs what is a gateway's business. What a person says here goes to the
 //! node that they name.
 
+pub mod aiocoap;
 pub mod commands;
 pub mod keys;
 pub mod offer;

@@ -295,6 +295,16 @@ impl Site {
     }
 }
 
+/// The credential of somebody on a roster that has been verified.
+///
+/// # Errors
+/// If nobody there has this id.
+pub fn credential_of(roster: &[u8], id: NodeId) -> Result<capmesh_wire::Credential<'_>> {
+    let roster = Roster::from_trusted(roster).map_err(|error| anyhow!("{error}"))?;
+    let entry = roster.find(id).with_context(|| format!("{id} is not on the roster"))?;
+    Ok(entry.credential)
+}
+
 fn key_file(directory: &Path, name: &str) -> PathBuf {
     directory.join("keys").join(format!("{name}.pem"))
 }

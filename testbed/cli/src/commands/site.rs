@@ -1,11 +1,12 @@
 //! Who belongs to a site.
 
 use super::Context;
-use crate::site;
+use crate::{aiocoap, site};
 use anyhow::{Context as _, Result, ensure};
 use capmesh_wire::Role;
 use clap::Subcommand;
 use serde_json::json;
+use std::path::PathBuf;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Site {
@@ -24,6 +25,18 @@ pub(super) enum Site {
         /// What they may do: node, gateway, registry, operator or publisher.
         #[arg(long)]
         role: String,
+    },
+    /// Write the key of a member whose key is here, and a node's credential, for aiocoap-client.
+    Export {
+        /// What the member is called.
+        #[arg(default_value = site::OPERATOR)]
+        name: String,
+        /// The node to talk to.
+        #[arg(long = "for", value_name = "NODE")]
+        node: String,
+        /// The directory for the files.
+        #[arg(long, default_value = ".")]
+        to: PathBuf,
     },
     /// Take somebody off the roster. Nodes learn of it when they are told the roster.
     Revoke {
@@ -68,6 +81,12 @@ pub(super) fn run(at: &Context, command: &Site) -> Result<()> {
             ensure!(role != Role::Node, "a node has its own key; `capmesh node adopt` adds it");
             let id = at.site()?.make_member(name, role)?;
             println!("{name} is {id}, with the role of a {role}");
+        }
+        Site::Export { name, node, to } => {
+            let site = at.site()?;
+            let (id, address) = site.node(node)?;
+            let file = aiocoap::export(&site, name, id, to)?;
+            println!("aiocoap-client --credentials {} coap://{address}/s", file.display());
         }
         Site::Revoke { name } => {
             let id = at.site()?.revoke(name)?;
