@@ -16,7 +16,6 @@
 
 pub mod aiocoap;
 pub mod commands;
-pub mod keys;
 pub mod offer;
 pub mod operator;
 pub mod show;

@@ -1,42 +1,27 @@
 //! What nodes say, for people and for programs.
 
-use capmesh_wire::bundle::{BundleReader, Part};
+use capmesh_capsule::seal::{self, Sealed};
+use capmesh_wire::Problem;
 use capmesh_wire::clock::Timestamp;
 use capmesh_wire::message::{Batch, Numbered};
 use capmesh_wire::schema::{Schema, SchemaTag, Unit, Value};
-use capmesh_wire::{Manifest, Problem};
 use serde_json::{Map, Value as Json, json};
-
-/// The manifest in a bundle, which is trusted as far as the file is.
-///
-/// # Errors
-/// If there is none.
-pub fn manifest_bytes(bundle: &[u8]) -> anyhow::Result<Vec<u8>> {
-    let (mut reader, mut rest, mut manifest) = (BundleReader::new(), bundle, Vec::new());
-    while let Some(Part::Manifest { len, bytes, .. }) = reader.feed(&mut rest)? {
-        manifest.extend_from_slice(bytes);
-        if manifest.len() == usize::from(len) {
-            return Ok(manifest);
-        }
-    }
-    anyhow::bail!("the bundle ends within its manifest")
-}
 
 /// The schemas of what was sent to nodes, to read messages with.
 #[derive(Debug, Default)]
-pub struct Schemas(Vec<Vec<u8>>);
+pub struct Schemas(Vec<Sealed>);
 
 impl Schemas {
     /// Those of these bundles.
     #[must_use]
     pub fn of(bundles: &[Vec<u8>]) -> Self {
-        Self(bundles.iter().filter_map(|bundle| manifest_bytes(bundle).ok()).collect())
+        Self(bundles.iter().filter_map(|bundle| seal::open(bundle).ok()).collect())
     }
 
     /// The schema with this tag, if it is known.
     #[must_use]
     pub fn find(&self, tag: SchemaTag) -> Option<Schema<'_>> {
-        let manifests = self.0.iter().filter_map(|bytes| Manifest::from_trusted(bytes).ok());
+        let manifests = self.0.iter().filter_map(|capsule| capsule.manifest().ok());
         manifests.flat_map(|manifest| manifest.capsule.schemas.iter()).find(|s| s.id().tag() == tag)
     }
 }

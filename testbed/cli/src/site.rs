@@ -11,11 +11,11 @@
 //! capsules/DIGEST     bundles, to know what a topic carries
 //! ```
 
-use crate::keys::Key;
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use capmesh_capsule::keys::Key;
 use capmesh_session::edhoc::{Credential, Identity};
 use capmesh_wire::roster::{EntriesWriter, Entry, Roster, UnverifiedRoster};
-use capmesh_wire::{Digest, Name, NodeId, PublicKey, Revision, Role, limits};
+use capmesh_wire::{Digest, Name, NodeId, Revision, Role, limits};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -123,8 +123,7 @@ impl Site {
     /// # Errors
     /// If the key cannot be read.
     pub fn credential(&self) -> Result<Vec<u8>> {
-        let name = self.name()?;
-        encode_credential(&name, &self.key("site")?.public())
+        Ok(self.key("site")?.credential(&self.name()?)?)
     }
 
     /// The site's name.
@@ -177,7 +176,7 @@ impl Site {
     /// If its key cannot be read.
     pub fn identity(&self, name: &str) -> Result<Identity> {
         let key = self.key(name)?;
-        let credential = encode_credential(name, &key.public())?;
+        let credential = key.credential(name)?;
         let credential = Credential::parse(&credential)?;
         Identity::new(&key.scalar(), credential).with_context(|| format!("the key of {name}"))
     }
@@ -200,7 +199,7 @@ impl Site {
             "{name} is on the roster already"
         );
         let key = Key::generate();
-        let credential = encode_credential(name, &key.public())?;
+        let credential = key.credential(name)?;
         key.write_new(&key_file(&self.directory, name))?;
         self.enrol(&credential, role)
     }
@@ -307,13 +306,6 @@ pub fn credential_of(roster: &[u8], id: NodeId) -> Result<capmesh_wire::Credenti
 
 fn key_file(directory: &Path, name: &str) -> PathBuf {
     directory.join("keys").join(format!("{name}.pem"))
-}
-
-fn encode_credential(name: &str, key: &PublicKey) -> Result<Vec<u8>> {
-    let name = Name::new(name).with_context(|| format!("the name {name:?}"))?;
-    let mut buf = [0; limits::CREDENTIAL];
-    let len = capmesh_wire::Credential::encode(name, key, &mut buf)?;
-    Ok(buf.get(..len).unwrap_or_default().to_vec())
 }
 
 /// A digest as a file is called.

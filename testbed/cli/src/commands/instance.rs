@@ -2,8 +2,8 @@
 
 use super::{Context, command, granted, read};
 use crate::operator::{Operator, Request};
-use crate::show;
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use capmesh_capsule::seal::{self, Sealed};
 use capmesh_coap::Code;
 use capmesh_session::Peer;
 use capmesh_wire::cbor::{List, Writer};
@@ -11,12 +11,10 @@ use capmesh_wire::control::{Command, Remove as RemoveCommand, Start, Target};
 use capmesh_wire::inventory::{InstanceState, InstanceStatus, Status};
 use capmesh_wire::plan::{Assignment, Failover};
 use capmesh_wire::schema::{FieldType, Fields, Payload, PayloadWriter, Value};
-use capmesh_wire::{
-    Digest, Epoch, InstanceId, Manifest, Name, cbor, content_format, limits, paths,
-};
+use capmesh_wire::{Digest, Epoch, InstanceId, Name, cbor, content_format, limits, paths};
 use clap::Args;
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long an instance may take to run after it was started: its capsule is on the node.
@@ -33,8 +31,8 @@ pub(super) struct Install {
 
 pub(super) fn install(at: &Context, arguments: &Install) -> Result<()> {
     let (site, mut operator, node) = at.node(&arguments.on)?;
-    let (manifest, bundle) = open(&arguments.file)?;
-    let capsule = Manifest::digest(&manifest);
+    let (sealed, bundle) = open(&arguments.file)?;
+    let capsule = sealed.digest();
     send(&mut operator, node, &bundle)?;
     site.keep(&capsule, &bundle)?;
     if at.json {
@@ -68,9 +66,9 @@ pub(super) struct Run {
 
 pub(super) fn run(at: &Context, arguments: &Run) -> Result<()> {
     let (site, mut operator, node) = at.node(&arguments.on)?;
-    let (manifest_bytes, bundle) = open(&arguments.file)?;
-    let manifest = Manifest::from_trusted(&manifest_bytes).map_err(|error| anyhow!("{error}"))?;
-    let capsule = Manifest::digest(&manifest_bytes);
+    let (sealed, bundle) = open(&arguments.file)?;
+    let manifest = sealed.manifest().map_err(|error| anyhow!("{error}"))?;
+    let capsule = sealed.digest();
     let last = manifest.name.as_str().rsplit('/').next().unwrap_or_default();
     let pipeline = name_of(arguments.pipeline.as_deref().unwrap_or(last))?;
     let name = name_of(arguments.name.as_deref().unwrap_or(last))?;
@@ -156,19 +154,18 @@ pub(super) struct Remove {
 }
 
 pub(super) fn remove(at: &Context, arguments: &Remove) -> Result<()> {
-    let (manifest, _) = open(&arguments.file)?;
-    let capsule = Manifest::digest(&manifest);
+    let capsule = open(&arguments.file)?.0.digest();
     let (_, mut operator, node) = at.node(&arguments.on)?;
     command(&mut operator, node, &Command::Remove(RemoveCommand { capsule }))?;
     println!("{} does not have {} any more", arguments.on, hex(&capsule));
     Ok(())
 }
 
-/// A bundle's manifest and all of it.
-fn open(file: &PathBuf) -> Result<(Vec<u8>, Vec<u8>)> {
+/// A capsule whose digests are right, and its bundle.
+fn open(file: &Path) -> Result<(Sealed, Vec<u8>)> {
     let bundle = std::fs::read(file).with_context(|| file.display().to_string())?;
-    let manifest = show::manifest_bytes(&bundle).with_context(|| file.display().to_string())?;
-    Ok((manifest, bundle))
+    let sealed = seal::open(&bundle).with_context(|| file.display().to_string())?;
+    Ok((sealed, bundle))
 }
 
 fn send(operator: &mut Operator, node: Peer, bundle: &[u8]) -> Result<()> {

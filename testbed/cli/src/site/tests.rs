@@ -50,7 +50,7 @@ fn a_node_is_found_by_name_and_by_id() {
     let mut site = Site::create(&scratch.0, "attic").unwrap();
     let none = site.node("shed").unwrap_err().to_string();
     assert!(none.contains("capmesh node adopt"), "{none}");
-    let credential = encode_credential("shed", &Key::generate().public()).unwrap();
+    let credential = Key::generate().credential("shed").unwrap();
     let id = site.enrol(&credential, Role::Node).unwrap();
     assert!(site.node("shed").unwrap_err().to_string().contains("capmesh node at"));
     let address = "192.0.2.7:5683".parse().unwrap();
@@ -65,8 +65,7 @@ fn a_node_is_found_by_name_and_by_id() {
 fn a_name_belongs_to_one_key() {
     let scratch = Scratch::new("name");
     let mut site = Site::create(&scratch.0, "attic").unwrap();
-    let [one, two] =
-        [(); 2].map(|()| encode_credential("shed", &Key::generate().public()).unwrap());
+    let [one, two] = [(); 2].map(|()| Key::generate().credential("shed").unwrap());
     site.enrol(&one, Role::Node).unwrap();
     assert!(site.enrol(&two, Role::Node).is_err());
     assert!(site.enrol(&one, Role::Node).is_ok());
