@@ -1,6 +1,8 @@
 //! The node of a capsule mesh as a state machine: no sockets, clocks, threads or random sources.
 //!
 //! # Modules
+//! - [`Node`]: all of it together; [`Config`], [`Input`] and [`Output`] are what it takes and gives.
+//! - [`config`]: budgets, bounds and patience.
 //! - [`flash`]: state that survives power cuts, in NOR flash that is lent for reading and changed by
 //!   one operation at a time.
 //! - [`download`]: a blob on its way here.
@@ -21,11 +23,21 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod config;
 pub mod download;
 pub mod flash;
 pub mod host;
 pub mod install;
+mod instances;
+mod io;
 pub mod link;
+mod log;
+mod migrate;
+mod node;
 pub mod problem;
 pub mod router;
 pub mod site;
+
+pub use config::Config;
+pub use io::{Input, Output};
+pub use node::{Boot, Node};

@@ -1,5 +1,11 @@
 //! The kinds of records, so that no two parts of a node use the same.
 
+/// What an instance is to do (node).
+pub const ROW: u8 = 0x01;
+
+/// The state of an instance, as a snapshot (node).
+pub const COMMIT: u8 = 0x02;
+
 /// The node's key (site).
 pub const IDENTITY: u8 = 0x10;
 

@@ -1,0 +1,264 @@
+//! The node: every part of it together, behind three verbs.
+
+mod command;
+mod commit;
+mod events;
+mod life;
+mod moves;
+mod once;
+mod parts;
+mod reach;
+mod serve;
+mod turn;
+
+use crate::config::Config;
+use crate::flash::{self, Store, Ticket};
+use crate::host::CapsuleHost;
+use crate::install::Install;
+use crate::instances::Instances;
+use crate::instances::fuel::Allowance;
+use crate::link::Link;
+use crate::log::Log;
+use crate::migrate::Restoring;
+use crate::router::Router;
+use crate::site::{self, Own, Site};
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+use capmesh_blob::Serve;
+use capmesh_blob::serve::Rate;
+use capmesh_coap::block::BlockSize;
+use capmesh_coap::echo::EchoKey;
+use capmesh_coap::endpoint::Responder;
+use capmesh_coap::server::{Server, ServerConfig};
+use capmesh_session::Peer;
+use capmesh_wire::clock::{Clock, Timestamp};
+use capmesh_wire::log::Level;
+use capmesh_wire::{InstanceId, Instant, Name, NodeId, limits};
+use core::fmt;
+use reach::Reached;
+
+/// Observers of a node's resources at once.
+const OBSERVERS: usize = 8;
+
+/// Requests and responses in blocks at once.
+const BODIES: usize = 2;
+
+/// The longest command, in bytes: one with an assignment of full lists.
+const BODY: usize = 2048;
+
+/// Peers whose rate of fetching blobs is remembered.
+const FETCHING_PEERS: usize = 8;
+
+/// Snapshots that are fetched at once.
+const RESTORING: usize = 2;
+
+/// Changes of phase that wait for flash: one of each instance, and of each command.
+const PENDING: usize = limits::ASSIGNMENTS + 8;
+
+/// A node of the mesh.
+///
+/// `E` is its endpoint, `H` runs its capsules. It is driven by [`Node::handle`], [`Node::poll`] and
+/// [`Node::poll_timeout`]; what flash holds is lent to the first two, as the present time is.
+pub struct Node<E, H: CapsuleHost> {
+    config: Config,
+    link: E,
+    host: H,
+    server: Box<Server<Peer, OBSERVERS, BODIES, BODY>>,
+    store: Store,
+    /// Whether flash has been asked for something and has not answered.
+    flashing: bool,
+    /// Whether the store could not take a commit: there is none before flash has answered.
+    store_is_full: bool,
+    site: Site,
+    install: Install,
+    instances: Instances<H::Instance>,
+    router: Router,
+    clock: Option<Clock>,
+    serve: Serve<Peer, FETCHING_PEERS>,
+    log: Log,
+    restoring: Vec<Restoring>,
+    /// What waits for a write to be durable, at most [`PENDING`].
+    pending: Vec<(Ticket, Then)>,
+    /// Fuel of all instances together.
+    fuel: Allowance,
+    samples: Vec<Sample>,
+    /// Values that actuators are to be set to: the newest of each.
+    actuations: Vec<Option<f64>>,
+    changed: serve::Changes,
+    /// When observers are told of what has changed.
+    notify_at: Option<Instant>,
+    /// Whether the plan is to be compared with what there is.
+    reconcile: bool,
+    /// Whether there may be more to do at once.
+    again: bool,
+    reboot: Option<Instant>,
+    /// Who waits to hear of the node's adoption.
+    adopting: Option<Responder>,
+    /// Those that may have to be talked to, and those that do.
+    reached: Vec<Reached>,
+    wanted: Vec<NodeId>,
+    /// Makes the seeds of instances and transfers.
+    seed: u64,
+    /// Requests that a role did not allow, and documents and capsules that failed verification.
+    forbidden: u32,
+    unverified: u32,
+    born: Instant,
+    /// Where datagrams are opened and responses rendered.
+    scratch: Vec<u8>,
+    canvas: Vec<u8>,
+    /// Where records are converted.
+    record: Vec<u8>,
+}
+
+/// The last sample of a sensor.
+#[derive(Clone, Debug, Default)]
+struct Sample {
+    record: Vec<u8>,
+    /// Which sample it is; 0 if there is none.
+    number: u32,
+}
+
+/// What is done once a write is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    /// An instance's phase is as it was to be.
+    Phase(InstanceId, Option<Responder>),
+}
+
+/// A node that has found its state in flash, and has no endpoint yet: that needs the node's key.
+pub struct Boot {
+    config: Config,
+    store: Store,
+    site: Site,
+}
+
+impl Boot {
+    /// Finds the state of a node in `flash`, or begins one: `random` becomes its key if it has none,
+    /// and has to be 32 bytes of a cryptographically secure generator.
+    ///
+    /// # Errors
+    /// If flash cannot keep it.
+    ///
+    /// # Panics
+    /// If the configuration is nonsense, as [`Store::mount`] says.
+    pub fn new(config: Config, flash: &[u8], random: [u8; 32]) -> Result<Self, flash::Error> {
+        let mut store = Store::mount(flash, config.flash);
+        let subject = Name::new(&config.name).map_err(|_| flash::Error::Kind);
+        let block = BlockSize::MAX;
+        let site = site::Config { subject: subject?, block };
+        let site = Site::mount(flash, &mut store, &site, random)?;
+        Ok(Self { config, store, site })
+    }
+
+    /// The node's key, its credential and its claim.
+    #[must_use]
+    pub const fn own(&self) -> &Own {
+        self.site.own()
+    }
+
+    /// Starts the node. `link` is an endpoint with the node's own key and no members yet; `seed` has
+    /// to be different at each start, and is not secret.
+    #[must_use]
+    pub fn start<E: Link, H: CapsuleHost>(
+        self,
+        now: Instant,
+        flash: &[u8],
+        mut link: E,
+        host: H,
+        seed: u64,
+    ) -> Node<E, H> {
+        let Self { config, store, site } = self;
+        if let Some(roster) = site.roster(flash, &store) {
+            link.set_roster(now, &roster);
+        }
+        let [.., a, b, c, d] = seed.to_be_bytes();
+        let block = BlockSize::at_most(link.mtu().saturating_sub(128)).unwrap_or(BlockSize::MIN);
+        let install = Install::mount(now, flash, &store, block, u32::from_be_bytes([a, b, c, d]));
+        let router = Router::new(config.router.clone(), link.own_id(), site.boots());
+        let canvas = Server::<Peer, OBSERVERS, BODIES, BODY>::BUFFER + 1_008;
+        let [a, b] = [seed, !seed].map(|half| half.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let key = ((u128::from(a) << 64) | u128::from(b)).to_le_bytes();
+        let live = usize::from(config.budget.instances).min(limits::ASSIGNMENTS);
+        let mut node = Node {
+            server: Box::new(Server::new(ServerConfig::default(), EchoKey::new(key))),
+            flashing: false,
+            store_is_full: false,
+            instances: Instances::new(live),
+            clock: None,
+            serve: Serve::new(Rate::default()),
+            log: Log::new(config.log),
+            restoring: Vec::new(),
+            pending: Vec::new(),
+            fuel: Allowance::new(now, config.budget.fuel_per_second),
+            samples: vec![Sample::default(); config.sensors.len()],
+            actuations: vec![None; config.actuators.len()],
+            changed: serve::Changes::default(),
+            notify_at: None,
+            reconcile: true,
+            again: true,
+            reboot: None,
+            adopting: None,
+            reached: Vec::new(),
+            wanted: Vec::new(),
+            seed,
+            forbidden: 0,
+            unverified: 0,
+            born: now,
+            scratch: vec![0; link.mtu()],
+            canvas: vec![0; canvas],
+            record: Vec::new(),
+            config,
+            link,
+            host,
+            store,
+            site,
+            install,
+            router,
+        };
+        node.take_up(flash);
+        node
+    }
+}
+
+impl<E: Link, H: CapsuleHost> Node<E, H> {
+    /// This node's id.
+    #[must_use]
+    pub fn id(&self) -> NodeId {
+        self.link.own_id()
+    }
+
+    /// The time as well as the node knows it.
+    fn time(&self, now: Instant) -> Timestamp {
+        Timestamp::now(self.clock.as_ref(), now)
+    }
+
+    /// Writes a line of the node's own to the log.
+    fn say(
+        &mut self,
+        now: Instant,
+        instance: Option<InstanceId>,
+        level: Level,
+        text: fmt::Arguments<'_>,
+    ) {
+        let at = self.time(now);
+        self.log.node(at, instance, level, text);
+        self.changed.log = true;
+    }
+}
+
+impl<E: Link, H: CapsuleHost> fmt::Debug for Node<E, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node")
+            .field("id", &self.id())
+            .field("instances", &self.instances.live())
+            .field("again", &self.again)
+            .field("reconcile", &self.reconcile)
+            .field("flashing", &self.flashing)
+            .field("commit", &self.next_commit())
+            .field("link", &self.link.poll_timeout())
+            .field("router", &self.router.poll_timeout())
+            .field("notify", &self.notify_at)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,131 @@
+//! What roster, plan and capsules mean for the rest of the node.
+
+use super::Node;
+use crate::config::Config;
+use crate::host::CapsuleHost;
+use crate::install::{self, Board};
+use crate::instances::profile::Profile;
+use crate::link::Link;
+use crate::problem::Reason;
+use crate::site;
+use capmesh_wire::control::{Nothing, Reply};
+use capmesh_wire::inventory::InstanceState;
+use capmesh_wire::log::Level;
+use capmesh_wire::{Digest, ErrorCode, Instant, Manifest};
+
+impl<E: Link, H: CapsuleHost> Node<E, H> {
+    /// Goes on with roster and plan.
+    pub(super) fn advance_site(&mut self, now: Instant, flash: &[u8]) {
+        while let Some(event) = self.site.poll(now, flash, &mut self.store, &mut self.link) {
+            match event {
+                site::Event::Adopted => {
+                    let waiting = self.adopting.take();
+                    self.reply(now, waiting, &Reply::Done(Nothing {}));
+                    self.say(now, None, Level::Info, format_args!("belongs to a site now"));
+                }
+                site::Event::NotAdopted(reason) => {
+                    let waiting = self.adopting.take();
+                    self.refuse(now, waiting, &reason);
+                }
+                site::Event::RosterChanged => {
+                    if let Some(roster) = self.site.roster(flash, &self.store) {
+                        self.link.set_roster(now, &roster);
+                    }
+                    self.reconcile = true;
+                }
+                site::Event::PlanChanged => self.reconcile = true,
+                site::Event::Refused { reason, .. } => {
+                    if is_unverified(reason.code) {
+                        self.unverified = self.unverified.saturating_add(1);
+                    }
+                    self.say(
+                        now,
+                        None,
+                        Level::Warning,
+                        format_args!("a document is refused: {reason}"),
+                    );
+                }
+            }
+            self.changed.status = true;
+        }
+    }
+
+    /// Goes on with capsules that come and go.
+    pub(super) fn advance_install(&mut self, now: Instant, flash: &[u8]) {
+        loop {
+            let Self { install, store, link, host, site, config, .. } = self;
+            let board = Machine { config, host };
+            match install.poll(now, flash, store, link, site, &board) {
+                None => return,
+                Some(event) => self.installed(now, event),
+            }
+        }
+    }
+
+    /// Takes note of what has become of a capsule.
+    pub(super) fn installed(&mut self, now: Instant, event: install::Event) {
+        match event {
+            install::Event::Held(digest) => {
+                self.say(now, None, Level::Info, format_args!("holds capsule {}", digest.prefix()));
+                self.reconcile = true;
+                self.changed.inventory = true;
+            }
+            install::Event::Refused { digest, reason } => {
+                let text = format_args!("capsule {} is refused: {reason}", digest.prefix());
+                self.say(now, None, Level::Error, text);
+                if is_unverified(reason.code) {
+                    self.unverified = self.unverified.saturating_add(1);
+                }
+                self.refused(&digest, reason.code);
+            }
+            install::Event::Delayed { digest, reason } => {
+                let text = format_args!("capsule {} is delayed: {reason}", digest.prefix());
+                self.say(now, None, Level::Warning, text);
+            }
+            install::Event::Removed(_) => self.changed.inventory = true,
+        }
+    }
+
+    /// The instances of a capsule that cannot be here have failed.
+    fn refused(&mut self, digest: &Digest, why: ErrorCode) {
+        for slot in self.instances.iter_mut() {
+            if slot.capsule == *digest && slot.running.is_none() && !slot.phase.is_over() {
+                slot.state = InstanceState::Failed;
+                slot.reason = Some(why);
+            }
+        }
+        self.changed.status = true;
+    }
+}
+
+/// Whether something was not what its signature or digest says.
+const fn is_unverified(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::BadSignature | ErrorCode::Untrusted | ErrorCode::DigestMismatch)
+}
+
+/// What the machine has, for those who install.
+struct Machine<'a, H> {
+    config: &'a Config,
+    host: &'a H,
+}
+
+impl<H: CapsuleHost> Board for Machine<'_, H> {
+    fn fits(&self, manifest: &Manifest<'_>) -> Result<(), Reason> {
+        let profile = Profile::new(self.config, manifest, manifest.module_size)?;
+        let budget = self.config.budget;
+        if profile.ram > budget.ram {
+            let words = format_args!("it takes {} of {} bytes of RAM", profile.ram, budget.ram);
+            return Err(Reason::new(ErrorCode::NoRam).because(words));
+        }
+        if profile.fuel_per_second > budget.fuel_per_second {
+            return Err(Reason::new(ErrorCode::NoFuel));
+        }
+        Ok(())
+    }
+
+    fn admit(&self, manifest: &Manifest<'_>, module: &[u8]) -> Result<(), Reason> {
+        let profile = Profile::new(self.config, manifest, manifest.module_size)?;
+        let admitted = self.host.admit(module, &profile.limits);
+        admitted.map(drop).map_err(|why| Reason::new(ErrorCode::InvalidModule).because(why))
+    }
+}

@@ -1,0 +1,111 @@
+//! Whole nodes with the real runtime, flash that tears, and a network that loses.
+
+mod world;
+
+use capmesh_wire::Epoch;
+use capmesh_wire::control::{Command, Nothing, Reply};
+use capmesh_wire::inventory::InstanceState;
+use capmesh_wire::plan::Delivery;
+use std::time::Duration;
+use world::World;
+use world::capsules::{self, End, RowOf};
+use world::site::{expected, last, migrate, pipeline, plan, start, target};
+
+#[test]
+fn an_instance_starts_by_command_and_is_there_after_a_restart() {
+    let mut world = World::new(1, 1, &capsules::config());
+    let source = capsules::source(1_000_000, 10_000);
+    world.machine(1).preload(1, &source);
+    world.boot_all();
+    let row = RowOf::new(1, 1, &source, None, None, Delivery::Latest);
+    assert_eq!(world.command(1, &start(&row)).reply(), Reply::Done(Nothing {}));
+    world.run_for(Duration::from_secs(1));
+    let status = world.status(1, 1).expect("it is there");
+    assert_eq!(status.state, InstanceState::Running);
+    assert!((95..=101).contains(&status.published), "{status:?}");
+    // Repeated, it has the same outcome.
+    assert_eq!(world.command(1, &start(&row)).reply(), Reply::Done(Nothing {}));
+    world.crash(1);
+    world.boot(1);
+    world.run_for(Duration::from_secs(1));
+    assert_eq!(world.wait(1, 1, InstanceState::Running).epoch, Epoch(1));
+    assert_eq!(world.command(1, &Command::Stop(target(1, 1))).reply(), Reply::Done(Nothing {}));
+    world.crash(1);
+    world.boot(1);
+    world.run_for(Duration::from_secs(1));
+    assert_eq!(world.status(1, 1).expect("it is there").state, InstanceState::Stopped);
+}
+
+#[test]
+fn a_pipeline_over_two_nodes_loses_nothing_and_repeats_nothing() {
+    let mut world = World::new(2, 2, &capsules::config());
+    let (capsules, rows) = pipeline(500, 2_000, Delivery::Every);
+    for n in [1, 2] {
+        for (id, capsule) in (1..).zip(&capsules) {
+            world.machine(n).preload(id, capsule);
+        }
+    }
+    world.boot_all();
+    plan(&mut world, 1, &[(1, &rows[0]), (2, &rows[1]), (1, &rows[2])]);
+    world.run_until(60, |world| last(world, 1, 0) >= 500.0);
+    world.run_for(Duration::from_secs(5));
+    assert_eq!((last(&mut world, 1, 0), last(&mut world, 1, 1)), expected(500));
+}
+
+#[test]
+fn crashes_at_any_moment_leave_everything_as_it_was() {
+    for seed in 0..SEEDS {
+        let mut world = World::new(seed, 2, &capsules::config());
+        let (capsules, rows) = pipeline(300, 5_000, Delivery::Every);
+        for n in [1, 2] {
+            for (id, capsule) in (1..).zip(&capsules) {
+                world.machine(n).preload(id, capsule);
+            }
+        }
+        world.boot_all();
+        plan(&mut world, 1, &[(1, &rows[0]), (2, &rows[1]), (1, &rows[2])]);
+        for _ in 0..6 {
+            let rest = 10 + world.dice.below(400);
+            world.run_for(Duration::from_millis(rest));
+            let n = if world.dice.below(2) == 0 { 1 } else { 2 };
+            world.crash(n);
+            let off = world.dice.below(3_000);
+            world.run_for(Duration::from_millis(off));
+            world.boot(n);
+        }
+        world.run_until(300, |world| last(world, 1, 0) >= 300.0);
+        world.run_for(Duration::from_secs(3));
+        let seen = (last(&mut world, 1, 0), last(&mut world, 1, 1));
+        assert_eq!(seen, expected(300), "seed {seed}");
+    }
+}
+
+/// How many worlds a test with chance in it makes.
+const SEEDS: u64 = 4;
+
+#[test]
+fn ten_thousand_messages_with_three_moves_give_what_they_give_without() {
+    let count = 10_000;
+    let mut world = World::new(3, 3, &capsules::config());
+    let (capsules, mut rows) = pipeline(count, 1_000, Delivery::Every);
+    for n in [1, 2, 3] {
+        for (id, capsule) in (1..).zip(&capsules) {
+            world.machine(n).preload(id, capsule);
+        }
+    }
+    world.boot_all();
+    plan(&mut world, 1, &[(1, &rows[0]), (2, &rows[1]), (1, &rows[2])]);
+    for (epoch, from, to) in [(2, 2, 3), (3, 3, 2), (4, 2, 3)] {
+        world.run_for(Duration::from_secs(2));
+        rows[0] = RowOf::new(1, 1, &capsules[0], None, Some(End(to, 2)), Delivery::Every);
+        rows[1] =
+            RowOf::new(2, epoch, &capsules[1], Some(End(1, 1)), Some(End(1, 3)), Delivery::Every);
+        rows[2] = RowOf::new(3, 1, &capsules[2], Some(End(to, 2)), None, Delivery::Every);
+        let all = [(1, &rows[0]), (to, &rows[1]), (1, &rows[2])];
+        migrate(&mut world, &rows[1], epoch, from, to, &all);
+    }
+    world.run_until(600, |world| last(world, 1, 0) >= f64::from(count));
+    world.run_for(Duration::from_secs(3));
+    assert_eq!((last(&mut world, 1, 0), last(&mut world, 1, 1)), expected(count));
+    assert_eq!(world.status(3, 2).expect("it is there").state, InstanceState::Running);
+}
