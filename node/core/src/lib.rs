@@ -3,6 +3,8 @@
 //! # Modules
 //! - [`Node`]: all of it together; [`Config`], [`Input`] and [`Output`] are what it takes and gives.
 //! - [`config`]: budgets, bounds and patience.
+//! - [`clock`]: what time it is.
+//! - [`discovery`]: who is near, and who has newer documents.
 //! - [`flash`]: state that survives power cuts, in NOR flash that is lent for reading and changed by
 //!   one operation at a time.
 //! - [`download`]: a blob on its way here.
@@ -23,7 +25,9 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod clock;
 pub mod config;
+pub mod discovery;
 pub mod download;
 pub mod flash;
 pub mod host;

@@ -229,6 +229,39 @@ fn a_moving_instance_says_where_to() {
 }
 
 #[test]
+fn what_was_acknowledged_with_a_move_that_was_undone_is_in_later_commits() {
+    let mut site = sink(Wire::every(SOURCE, SINK), &Config::default());
+    let plan = Plan::new(&[(SOURCE, 1), (SINK, 9)], &[Wire::every(SOURCE, SINK)]);
+    let mut client = Client::new(1);
+    let now = Instant::from_secs(1);
+    // One handler takes so long that two messages wait behind it.
+    site.life.handler = Duration::from_secs(100);
+    assert_eq!(client.post(&mut site, now, SINK, &batch(1, 0, &[10, 11, 12])), []);
+    assert_eq!(site.router.counters(InstanceId(SINK)).unwrap().inbox, 2);
+    let later = now + Duration::from_secs(100);
+    site.quiesce(later, SINK, 5).unwrap();
+    let answers = client.talk(&mut site, later, later);
+    assert_eq!(ack(&answers).next, Seq(3), "the state that is to move has them");
+    site.resume(SINK);
+    // The next one is handled and committed, and the last one waits on.
+    client.talk(&mut site, later, later);
+    let last = later + Duration::from_secs(100);
+    site.life.handler = Duration::from_secs(1);
+    client.talk(&mut site, last, last);
+    let had = |site: &Site| site.running[&SINK].memory.had.clone();
+    assert_eq!(had(&site), [(0, 10), (0, 11), (0, 12)]);
+    let (flash, dice) = site.crash();
+    let mut site = Site::new(9, Config::default(), Life::EASY, 2, dice);
+    site.flash = flash;
+    site.restart(last, &plan, &[(SINK, Kind::Sink)].into());
+    let handled = had(&site).len();
+    assert!(handled < 3, "the last commit is from before the last message");
+    client.talk(&mut site, last, last + Duration::from_secs(1));
+    assert_eq!(had(&site), [(0, 10), (0, 11), (0, 12)]);
+    assert_eq!(ack(&client.post(&mut site, last, SINK, &batch(1, 0, &[10, 11, 12]))).next, Seq(3));
+}
+
+#[test]
 fn full_tables_say_when_to_try_again() {
     // The instance is busy for a long time, so that nothing is handled.
     let config = Config { held: 2, inbox_messages: 3, ..Config::default() };

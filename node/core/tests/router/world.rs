@@ -296,7 +296,7 @@ impl Life {
     pub(crate) const EASY: Self =
         Self { traps: 0, handler: Duration::from_millis(1), write: Duration::from_millis(1) };
     pub(crate) const ROUGH: Self =
-        Self { traps: 3, handler: Duration::from_millis(40), write: Duration::from_millis(30) };
+        Self { traps: 3, handler: Duration::from_millis(40), write: Duration::from_millis(300) };
 }
 
 /// A node's router with an endpoint, instances and flash around it.
