@@ -24,6 +24,7 @@
 
 mod convert;
 mod fault;
+mod generate;
 mod layout;
 mod nearest;
 mod parse;

@@ -1,6 +1,7 @@
 //! `cargo xtask setup`: installs what building and testing needs and is not there yet.
 
 mod debian;
+mod npm;
 mod python;
 mod tools;
 
@@ -17,8 +18,10 @@ Running it again changes nothing.
 Usage: cargo xtask setup
 
   Debian packages   a way to build for microcontrollers (unless the Rust toolchain has the
-                    targets), QEMU, libcoap's client and server, libclang; as root or by sudo
+                    targets), QEMU, libcoap's client and server, libclang, compilers for capsules in
+                    C and AssemblyScript; as root or by sudo
   .capmesh/venv     a Python environment with aiocoap, of testbed/interop/requirements.txt
+  AssemblyScript    its compiler, beside the package for capsules, by npm
   .capmesh/tools    cargo-nextest and cargo-deny, unless they are in PATH
 
 Without apt-get, or without the right to use it, it names what is missing and how to get it.";
@@ -30,7 +33,7 @@ pub(crate) fn main(args: lexopt::Parser) -> Result<()> {
 /// Installs everything that is missing; fails naming what it could not install.
 pub(crate) fn run() -> Result<()> {
     let mut missing = debian::install(NEEDS)?;
-    for install in [python::install, tools::install] {
+    for install in [python::install, tools::install, npm::install] {
         if let Err(error) = install() {
             missing.push(format!("{error:#}"));
         }
@@ -82,6 +85,21 @@ const NEEDS: &[Need] = &[
         find: libclang,
         packages: &["clang", "libclang-dev"],
         elsewhere: "install clang with libclang, and set LIBCLANG_PATH if it is in an unusual place",
+    },
+    Need {
+        what: "clang for WebAssembly",
+        find: || {
+            process::find("clang")?;
+            ["wasm-ld-22", "wasm-ld"].into_iter().find_map(process::find)
+        },
+        packages: &["clang", "lld-22"],
+        elsewhere: "install clang and lld with their WebAssembly parts (clang, wasm-ld)",
+    },
+    Need {
+        what: "Node.js",
+        find: || process::find("npm").and(process::find("node")),
+        packages: &["nodejs", "npm"],
+        elsewhere: "install Node.js 20 or newer with npm",
     },
     Need {
         what: "Python environments",
