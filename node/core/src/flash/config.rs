@@ -107,6 +107,12 @@ impl Config {
         most.saturating_sub((sectors + 1) * self.floor_frame())
     }
 
+    /// Bytes of the longest value.
+    #[must_use]
+    pub const fn max_value(&self) -> u16 {
+        self.max_group - Self::RECORD
+    }
+
     /// What a record with a value of `len` bytes takes in the log, alone in its frame.
     #[must_use]
     pub const fn cost(&self, len: u16) -> u32 {

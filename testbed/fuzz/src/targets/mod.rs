@@ -6,6 +6,7 @@ pub mod capsule;
 pub mod coap_message;
 pub mod edhoc;
 pub mod endpoint;
+pub mod flash;
 pub mod link_format;
 pub mod oscore;
 pub mod server;
@@ -20,6 +21,7 @@ pub const ALL: &[(&str, fn(&[u8]))] = &[
     ("coap_message", coap_message::run),
     ("edhoc", edhoc::run),
     ("endpoint", endpoint::run),
+    ("flash", flash::run),
     ("link_format", link_format::run),
     ("oscore", oscore::run),
     ("server", server::run),

@@ -187,8 +187,8 @@ impl Log {
         if self.failed {
             return;
         }
-        if let Some(compaction) = self.compaction {
-            return self.compact(flash, compaction);
+        if self.compaction.is_some() {
+            return self.compact(flash);
         }
         let dirty = self.sectors.iter().position(|sector| sector.state == State::Dirty);
         let dirty = dirty.and_then(|number| u16::try_from(number).ok());
@@ -201,7 +201,8 @@ impl Log {
                 return self.open();
             }
             if dirty.is_none() {
-                return self.choose_oldest();
+                self.choose_oldest();
+                return self.compact(flash);
             }
         }
         if let Some(sector) = dirty {
@@ -246,8 +247,8 @@ impl Log {
     }
 
     /// Copies the next frame in which something lives, or declares the sector dead.
-    fn compact(&mut self, flash: &[u8], compaction: Compaction) {
-        let Compaction { sector, seq, at } = compaction;
+    fn compact(&mut self, flash: &[u8]) {
+        let Some(Compaction { sector, seq, at }) = self.compaction else { return };
         let bytes = sector_bytes(&self.config, flash, sector);
         let mut frames = Frames::new(self.config.geometry, bytes, seq, at);
         loop {
