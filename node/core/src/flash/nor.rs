@@ -119,11 +119,12 @@ impl Nor {
                 for (n, old) in (0_u32..).zip(place) {
                     *old |= random.changed(tear, n);
                 }
-                let units = (sector / self.geometry.unit) as usize;
-                let first = number * units;
-                // Whoever programs after a torn erase has to erase again.
-                let programs = u8::from(tear != Tear::Everything);
-                self.programs.iter_mut().skip(first).take(units).for_each(|n| *n = programs);
+                let unit = self.geometry.unit as usize;
+                let (first, units) = (at as usize / unit, sector as usize / unit);
+                let units = self.bytes.chunks(unit).zip(&mut self.programs).skip(first).take(units);
+                for (bytes, programs) in units {
+                    *programs = u8::from(bytes.iter().any(|byte| *byte != 0xff));
+                }
             }
         }
     }

@@ -166,6 +166,8 @@ impl Log {
             return;
         };
         let opening = Opening { seq: self.next_seq, copies: self.erased() == 1 };
+        // Even if this fails the number may stand there, and is not used again.
+        self.next_seq += 1;
         let at = base(&self.config, sector) + format::opening_at(&self.config.geometry);
         let bytes = format::opening(opening);
         self.write(Purpose::Opening { sector, opening }, at, &bytes, Source::Nothing, 0);
@@ -334,7 +336,6 @@ impl Log {
                     sector.faults = 0;
                 }
                 self.head = Some(Head { sector, seq, at });
-                self.next_seq = seq + 1;
             }
             Purpose::Frame => return self.frame_written(flash, write),
         }

@@ -106,7 +106,6 @@ impl Log {
         self.index.clear();
         self.live = 0;
         self.head = None;
-        self.next_seq = 0;
         let data_at = format::data_at(&self.config.geometry);
         let mut only_copies = None;
         for (number, Opening { seq, copies }) in self.by_age() {
@@ -128,7 +127,7 @@ impl Log {
                 }
             }
             self.head = frames.end().map(|at| Head { sector: number, seq, at });
-            self.next_seq = seq + 1;
+            self.next_seq = self.next_seq.max(seq + 1);
         }
         only_copies
     }
