@@ -41,6 +41,8 @@ mod node;
 pub mod problem;
 pub mod router;
 pub mod site;
+#[cfg(test)]
+mod testing;
 
 pub use config::Config;
 pub use io::{Input, Output};

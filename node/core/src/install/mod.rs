@@ -25,6 +25,8 @@ mod blobs;
 mod examine;
 mod resource;
 mod slots;
+#[cfg(test)]
+mod tests;
 mod upload;
 mod work;
 

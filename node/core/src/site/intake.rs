@@ -59,6 +59,8 @@ enum Stage {
     KeepExtent { id: ExtentId },
     /// The group that makes it count is being written.
     Keeping { ticket: Ticket, id: Option<ExtentId> },
+    /// It is the one that is held: the rest of it is not looked at.
+    Drain,
     /// It is over.
     Over { result: Result<Outcome, Reason>, leftover: Option<ExtentId> },
 }
@@ -87,6 +89,10 @@ impl Intake {
         if matches!(self.stage, Stage::Over { .. }) {
             return;
         }
+        if self.stage == Stage::Drain {
+            self.is_whole = is_last;
+            return;
+        }
         if self.buffer.len() + part.len() > BUFFER || self.is_whole {
             return self.refuse(Reason::new(ErrorCode::TooLarge));
         }
@@ -99,7 +105,7 @@ impl Intake {
     pub(super) fn wants_part(&self) -> bool {
         let has_room = self.buffer.len() + PART <= BUFFER;
         let takes = match &self.stage {
-            Stage::Start | Stage::Small => true,
+            Stage::Start | Stage::Small | Stage::Drain => true,
             Stage::Stream { .. } => self.buffer.len() < PART,
             _ => false,
         };
@@ -230,6 +236,12 @@ impl Intake {
                 }
                 Ok(false)
             }
+            Stage::Drain => {
+                if self.is_whole {
+                    self.finish(Outcome::Same);
+                }
+                Ok(false)
+            }
             Stage::Keeping { ticket, .. } if store.is_durable(ticket) => {
                 self.finish(Outcome::Changed);
                 Ok(false)
@@ -248,7 +260,10 @@ impl Intake {
             return Ok(false);
         }
         match look(self.kind, &self.buffer, known)? {
-            Start::Held => self.finish(Outcome::Same),
+            Start::Held => {
+                self.buffer = Vec::new();
+                self.stage = Stage::Drain;
+            }
             Start::Delta => self.stage = Stage::Small,
             Start::Whole { len, about } => {
                 self.stage = if fits(store, len) {

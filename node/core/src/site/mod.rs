@@ -30,6 +30,8 @@ mod pull;
 mod rebuild;
 mod resources;
 mod start;
+#[cfg(test)]
+mod tests;
 
 pub use identity::Own;
 pub use members::Members;

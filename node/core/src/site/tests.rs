@@ -1,0 +1,1 @@
+//! A node and its site, over links and flash that fail.
