@@ -419,9 +419,9 @@ impl Install {
             Some(work) => work.poll_timeout(self.last),
             None => self.queue.iter().map(|wanted| wanted.not_before).min(),
         };
-        let leftover = self.slots.oldest_half().map(|since| since + LEFTOVER_AGE);
-        let leftover = leftover.filter(|at| *at > self.last);
-        work.into_iter().chain(leftover).min()
+        // One that is wanted outlives its time.
+        let leftovers = self.slots.half_since().map(|since| since + LEFTOVER_AGE);
+        work.into_iter().chain(leftovers.filter(|at| *at > self.last)).min()
     }
 
     fn advance(

@@ -155,10 +155,10 @@ impl Slots {
         self.0.iter().any(|slot| !slot.is_there())
     }
 
-    /// When the first of the half-fetched ones has been left alone for so long.
-    pub(super) fn oldest_half(&self) -> Option<Instant> {
+    /// Since when each of the half-fetched ones has been left alone.
+    pub(super) fn half_since(&self) -> impl Iterator<Item = Instant> {
         let half = self.0.iter().filter(|slot| slot.state == SlotState::Half);
-        half.map(|slot| slot.since).min()
+        half.map(|slot| slot.since)
     }
 
     /// The start of the digest over the sorted digests of what is held.

@@ -1,4 +1,5 @@
 //! Capsules on their way, over links and flash that fail.
+#![expect(clippy::cast_possible_truncation, reason = "the numbers are small")]
 
 use super::{Event, QUEUE};
 use crate::flash::kinds;
@@ -342,6 +343,24 @@ fn what_nobody_has_waits_for_somebody_who_has_it() {
     let now = world.now;
     world.machine(address(1)).install.neighbour(now, peer(2));
     assert!(run(&mut world, 1, 60, |party| party.is_held(&other)));
+}
+
+#[test]
+fn what_nobody_has_does_not_hold_up_the_others() {
+    let made = Recipe::default().make();
+    let mut world = with_registry(&[&made]);
+    for n in 0..5_u8 {
+        let now = world.now;
+        let digest = Digest::of(&[n]);
+        world.machine(address(1)).install.want(now, &digest, &[peer(REGISTRY)]).unwrap();
+    }
+    want(&mut world, 1, &made, &[REGISTRY]);
+    assert!(run(&mut world, 1, 10, |party| party.is_held(&made)));
+    let delayed = |event: &Event| match event {
+        Event::Delayed { reason, .. } => reason.code == ErrorCode::UnknownBlob,
+        _ => false,
+    };
+    assert!(world.machine(address(1)).events.iter().filter(|event| delayed(event)).count() >= 5);
 }
 
 #[test]

@@ -274,7 +274,8 @@ impl Work {
                 };
                 match download.poll(tools.now, tools.flash, tools.store, out) {
                     None => return Ok(false),
-                    Some(Step::Stalled | Step::Dropped { .. }) => return Ok(true),
+                    Some(Step::Stalled) => return give_way(tools),
+                    Some(Step::Dropped { .. }) => return Ok(true),
                     Some(Step::Ended(Err(failure))) => return Err(end_of(failure)),
                     Some(Step::Ended(Ok(()))) => {}
                 }
@@ -336,7 +337,8 @@ impl Work {
         };
         match download.poll(tools.now, tools.flash, tools.store, out) {
             None => Ok(false),
-            Some(Step::Stalled | Step::Dropped { .. }) => Ok(true),
+            Some(Step::Stalled) => give_way(tools),
+            Some(Step::Dropped { .. }) => Ok(true),
             Some(Step::Ended(Err(failure))) => Err(end_of(failure)),
             Some(Step::Ended(Ok(()))) => {
                 self.stage = Stage::Admit(id);
@@ -418,6 +420,15 @@ fn ask(download: &mut Download, wanted: &Wanted, now: Instant) {
     for peer in &wanted.sources {
         download.add(now, *peer, rank(*peer));
     }
+}
+
+/// Nobody who is known has what is missing: the next one has its turn, if there is one.
+fn give_way(tools: &Tools<'_>) -> Result<bool, End> {
+    if tools.queue.iter().any(|wanted| wanted.not_before <= tools.now) {
+        let reason = Reason::new(ErrorCode::UnknownBlob).because("nobody who is known has it");
+        return Err(End::Later(reason));
+    }
+    Ok(true)
 }
 
 /// Neighbours are asked before those whose link everybody shares.

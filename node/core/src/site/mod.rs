@@ -460,8 +460,8 @@ impl Site {
         store: &mut Store,
         out: &mut dyn Outbox<Peer>,
     ) {
-        let known = Known::read(flash, store, self.own.id(), self.unix);
-        let (Some(incoming), Some(known)) = (&mut self.incoming, known) else { return };
+        let Some(incoming) = &mut self.incoming else { return };
+        let Some(known) = Known::read(flash, store, self.own.id(), self.unix) else { return };
         incoming.intake.advance(flash, store, &known);
         match &mut incoming.source {
             Source::Put { waiting, .. } => {
