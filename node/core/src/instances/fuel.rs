@@ -43,9 +43,11 @@ impl Allowance {
         self.left = self.left.saturating_sub(i64::try_from(amount).unwrap_or(i64::MAX));
     }
 
-    /// When something may be taken next, if that is not now. `None` also if it never is.
+    /// From when on something may be taken, as far as is known now; `None` if it never may.
     pub(crate) fn next(&self) -> Option<Instant> {
-        let missing = u64::try_from(1_i64.checked_sub(self.left)?).ok().filter(|m| *m > 0)?;
+        let Ok(missing @ 1..) = u64::try_from(1_i64.saturating_sub(self.left)) else {
+            return Some(Instant::ZERO);
+        };
         let rate = Some(u64::from(self.rate)).filter(|rate| *rate > 0)?;
         let micros = missing.saturating_mul(MICROS).saturating_sub(self.rest).div_ceil(rate);
         Some(self.at + Duration::from_micros(micros))
@@ -112,6 +114,7 @@ mod tests {
         assert!(!fuel.has(at(1_999_999)));
         assert_eq!(fuel.next(), Some(at(2_001_000)));
         assert!(fuel.has(at(2_001_000)));
+        assert_eq!(fuel.next(), Some(Instant::ZERO));
         assert_eq!(Allowance::new(at(0), 0).next(), None);
     }
 
@@ -132,7 +135,9 @@ mod tests {
         #[test]
         fn no_more_than_the_rate(rate in 1_u32..5_000_000, steps in proptest::collection::vec(0_u64..50_000, 1..50)) {
             let mut fuel = Allowance::new(at(0), rate);
-            let (mut now, mut taken) = (at(0), 0_u64);
+            // Emptied at once: while it is full, nothing is added.
+            fuel.take(at(0), u64::from(rate));
+            let (mut now, mut taken) = (at(0), u64::from(rate));
             for step in steps {
                 now += Duration::from_micros(step);
                 while fuel.has(now) {

@@ -42,7 +42,14 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         responder: Responder,
         body: &[u8],
     ) {
-        let said = match cbor::decode::<Command<'_>>(body) {
+        let command = cbor::decode::<Command<'_>>(body);
+        let adopts = matches!(command, Ok(Command::Adopt(_)));
+        if let Some(code) = peer.require(COMMANDERS).err().filter(|_| !adopts) {
+            self.forbidden = self.forbidden.saturating_add(1);
+            self.deny(now, responder, code);
+            return;
+        }
+        let said = match command {
             Err(error) => Err(Reason::new(ErrorCode::Malformed).because(error)),
             Ok(command) => self.obey(now, flash, peer, responder, &command),
         };
@@ -67,10 +74,6 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
             let before = self.adopting.replace(waiting);
             self.refuse(now, before, &Reason::retry(ErrorCode::Busy, 1_000));
             return Ok(None);
-        }
-        if peer.require(COMMANDERS).is_err() {
-            self.forbidden = self.forbidden.saturating_add(1);
-            return Err(Reason::new(ErrorCode::Forbidden));
         }
         if self.pending.len() >= PENDING {
             return Err(Reason::retry(ErrorCode::Full, 1_000));
@@ -395,6 +398,15 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
             Ok(())
         };
         if self.link.respond(now, to, Code::CHANGED, &mut build).is_err() {
+            self.link.ignore(now, to);
+        }
+    }
+
+    /// Answers somebody who may not command: 4.01 or 4.03.
+    fn deny(&mut self, now: Instant, to: Responder, code: Code) {
+        if code == Code::FORBIDDEN {
+            self.refuse(now, Some(to), &Reason::new(ErrorCode::Forbidden));
+        } else if self.link.respond(now, to, code, &mut |_| Ok(())).is_err() {
             self.link.ignore(now, to);
         }
     }

@@ -18,13 +18,14 @@ use core::time::Duration;
 
 impl<E: Link, H: CapsuleHost> Node<E, H> {
     /// Runs one slice of one instance, if any has something to do and fuel is left. Instances take
-    /// turns; one that has used up what its manifest says is passed over while another has not.
-    /// Returns whether there was one.
+    /// turns. What its manifest says an instance always has, whatever the others do; more than that
+    /// only while nobody else wants it and the node has some left. Returns whether there was one.
     pub(super) fn run_slice(&mut self, now: Instant) -> bool {
-        if !self.fuel.has(now) {
-            return false;
-        }
+        let spare = self.fuel.has(now);
         for spares in [false, true] {
+            if spares && !spare {
+                return false;
+            }
             for place in self.instances.in_turn() {
                 let Some(slot) = self.instances.at(place) else { continue };
                 if !has_work(slot, &self.router, now) {
@@ -41,9 +42,20 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         false
     }
 
-    /// Whether an instance has something to do now.
-    pub(super) fn has_work(&self, now: Instant) -> bool {
-        self.instances.iter().any(|slot| has_work(slot, &self.router, now))
+    /// When an instance has something to do and fuel for it.
+    pub(super) fn next_slice(&self) -> Option<Instant> {
+        let spare = self.fuel.next();
+        let next = |slot: &Slot<H::Instance>| {
+            let running = slot.running.as_deref()?;
+            let event = if has_work(slot, &self.router, Instant::ZERO) {
+                Instant::ZERO
+            } else {
+                slot.next_timer().filter(|_| !self.router.is_paused(slot.id))?
+            };
+            let fuel = running.fuel.next().into_iter().chain(spare).min()?;
+            Some(event.max(fuel))
+        };
+        self.instances.iter().filter_map(next).min()
     }
 
     fn slice(&mut self, now: Instant, place: usize) {

@@ -170,15 +170,11 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         if self.again || (self.reconcile && !self.flashing) {
             return Some(Instant::ZERO);
         }
-        let work = self.has_work(Instant::ZERO).then(|| self.fuel.next().unwrap_or(Instant::ZERO));
         let instances = self.instances.iter().filter_map(|slot| slot.next_time()).min();
-        let timers = self.instances.iter().filter(|slot| !self.router.is_paused(slot.id));
-        let timers = timers.filter_map(|slot| slot.next_timer()).min();
         let restoring = self.restoring.iter().filter_map(|r| r.poll_timeout()).min();
         [
-            work,
+            self.next_slice(),
             instances,
-            timers.map(|at| at.max(self.fuel.next().unwrap_or(at))),
             restoring,
             self.reboot,
             self.next_commit(),

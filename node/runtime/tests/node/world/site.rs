@@ -1,13 +1,12 @@
 //! What a gateway does: plans, commands, moves; and the pipeline that tests run.
 
 use super::capsules::{self, End, Packed, RowOf};
-use super::{Answer, GATEWAY, World, address, key, node_id};
+use super::{GATEWAY, World, address, key, node_id};
 use capmesh_coap::Code;
 use capmesh_wire::control::{Command, Quiesce, Release, Reply, Restore, Start, Target};
 use capmesh_wire::inventory::InstanceState;
 use capmesh_wire::plan::{Address, Delivery, Plan, Route};
 use capmesh_wire::{Epoch, InstanceId, List, Name, Revision, content_format, format, paths};
-use std::time::Duration;
 
 pub(crate) fn target(instance: u32, epoch: u32) -> Target {
     Target { instance: InstanceId(instance), epoch: Epoch(epoch) }
@@ -87,29 +86,17 @@ pub(crate) fn migrate(
 ) {
     let (old, new) = (target(row.instance, epoch - 1), target(row.instance, epoch));
     let prepare = Start { target: new, assignment: Some(row.row()), sources: List::EMPTY };
-    retry(world, to, &Command::Prepare(prepare));
+    world.retry(to, &Command::Prepare(prepare));
     world.wait(to, row.instance, InstanceState::Prepared);
     let quiesce = Command::Quiesce(Quiesce { target: old, to: node_id(to) });
-    let answer = retry(world, from, &quiesce);
+    let answer = world.retry(from, &quiesce);
     let Reply::Snapshot(snapshot) = answer.reply() else { panic!("{answer:?}") };
     let restore = Restore { target: new, snapshot, from: node_id(from) };
-    retry(world, to, &Command::Restore(restore));
+    world.retry(to, &Command::Restore(restore));
     world.wait(to, row.instance, InstanceState::Restored);
     // Here the gateway commits.
     let start = Start { target: new, assignment: Some(row.row()), sources: List::EMPTY };
-    retry(world, to, &Command::Start(start));
+    world.retry(to, &Command::Start(start));
     plan(world, epoch, rows);
-    retry(world, from, &Command::Release(Release { target: old, to: node_id(to) }));
-}
-
-/// Commands until it is obeyed: nodes may be down or busy for a while.
-pub(crate) fn retry(world: &mut World, n: u8, command: &Command<'_>) -> Answer {
-    for _ in 0..60 {
-        let answer = world.command(n, command);
-        if answer.is_success() {
-            return answer;
-        }
-        world.run_for(Duration::from_millis(500));
-    }
-    panic!("seed {}: node {n} does not obey {command:?}", world.seed);
+    world.retry(from, &Command::Release(Release { target: old, to: node_id(to) }));
 }

@@ -113,7 +113,9 @@ pub(crate) fn roster(version: u32, nodes: u8, revoked: &[u8]) -> Vec<u8> {
         .filter(|n| !revoked.contains(n))
         .map(|n| (Role::Node, credential(&format!("n{n}"), n)))
         .collect();
-    members.push((Role::Gateway, credential("gateway", GATEWAY)));
+    if !revoked.contains(&GATEWAY) {
+        members.push((Role::Gateway, credential("gateway", GATEWAY)));
+    }
     if !revoked.contains(&PUBLISHER) {
         members.push((Role::Publisher, credential("publisher", PUBLISHER)));
     }
@@ -192,6 +194,11 @@ impl Machine {
         let mut store = Store::mount(self.nor.bytes(), self.config.flash);
         store.put(kind, id, value).unwrap();
         settle(&mut store, &mut self.nor);
+    }
+
+    /// Gives the node another roster past the node.
+    pub(crate) fn set_roster(&mut self, roster: &[u8]) {
+        self.put(kinds::ROSTER, 0, roster);
     }
 
     /// Puts a capsule into flash past the node.
@@ -537,6 +544,67 @@ impl World {
         let mut body = vec![0; 2_048];
         let len = cbor::encode(command, &mut body).unwrap();
         self.begin_ask(n, Code::POST, paths::CONTROL, content_format::CONTROL, &body[..len])
+    }
+
+    /// Commands until it is obeyed: nodes may be down or busy for a while.
+    pub(crate) fn retry(&mut self, n: u8, command: &Command<'_>) -> Answer {
+        for _ in 0..60 {
+            let answer = self.command(n, command);
+            if answer.is_success() {
+                return answer;
+            }
+            self.run_for(Duration::from_millis(500));
+        }
+        panic!("seed {}: node {n} does not obey {command:?}", self.seed);
+    }
+
+    /// Tells each node where the others are, as announcements do.
+    pub(crate) fn introduce_each_other(&mut self) {
+        let all: Vec<u8> = self.machines.iter().map(|machine| machine.n).collect();
+        let now = self.now;
+        for machine in &mut self.machines {
+            for n in all.iter().filter(|n| **n != machine.n) {
+                if let Some(node) = &mut machine.node {
+                    node.found(now, machine.nor.bytes(), node_id(*n), address(*n));
+                }
+            }
+        }
+    }
+
+    /// The controller has the key of a node from now on, which is down.
+    pub(crate) fn become_node(&mut self, n: u8) {
+        self.machine(n).node = None;
+        let roster = roster(1, self.machines.len() as u8, &[]);
+        let mut core = core(&format!("n{n}"), n, self.seed + 77);
+        core.sessions_mut().roster_mut().replace(&Roster::from_trusted(&roster).unwrap());
+        *self.gateway.core = core;
+    }
+
+    /// Asks a node without saying who asks.
+    pub(crate) fn ask_anonymously(
+        &mut self,
+        n: u8,
+        code: Code,
+        path: &str,
+        command: &Command<'_>,
+    ) -> Answer {
+        let mut body = vec![0; 2_048];
+        let len = cbor::encode(command, &mut body).unwrap();
+        let peer = Peer::Anonymous(address(n));
+        let format = u32::from(content_format::CONTROL);
+        let build = |writer: &mut MessageWriter<'_>| {
+            writer.path(path)?;
+            if code == Code::POST {
+                writer.option_uint(OptionNumber::CONTENT_FORMAT, format)?;
+                writer.payload(&body[..len])?;
+            }
+            Ok(())
+        };
+        let now = self.now;
+        let exchange =
+            self.gateway.core.request(now, peer, Reliability::Confirmable, code, build).unwrap();
+        self.gateway.answers.insert(exchange, None);
+        self.answer(exchange)
     }
 
     /// How an instance is, as its node's status says.

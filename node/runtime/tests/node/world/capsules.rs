@@ -64,6 +64,23 @@ pub(crate) fn source(count: u32, micros: u32) -> Packed {
     )
 }
 
+/// The same with so many bytes of data that it does not look at, so that it comes in many pieces.
+pub(crate) fn padded_source(bytes: usize) -> Packed {
+    let noise: String = (0..bytes).map(|n| char::from(b'a' + (n * n % 23) as u8)).collect();
+    pack(
+        "padded",
+        &format!(
+            r#"(module
+    (memory (export "memory") 16384 16384 (pagesize 1))
+    (data (i32.const 64) "{noise}")
+    (func (export "timer") (param i32)))"#
+        ),
+        &[],
+        &["out"],
+        &[],
+    )
+}
+
 /// Publishes the sum of what it has had.
 pub(crate) fn adder() -> Packed {
     pack(
@@ -170,7 +187,7 @@ pub(crate) fn pack(
         chunk_log2: 8,
         root: blob.root,
         needs: Needs {
-            memory: 256,
+            memory: 16 << 10,
             ram: 8 << 10,
             fuel_per_second: 50_000,
             fuel_per_handler: 100_000,

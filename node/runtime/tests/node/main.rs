@@ -1,0 +1,8 @@
+//! Whole nodes with the real runtime, flash that tears, and a network that loses.
+
+mod faults;
+mod install;
+mod life;
+mod moves;
+mod trust;
+mod world;
