@@ -171,7 +171,8 @@ impl Router {
     /// Says that a handler failed. If it was one for an event that [`Router::next`] gave, this event
     /// is not given again. Everything that no commit covers is undone: the instance is to be restored
     /// from its last commit, or started afresh if there is none, and is given again what it handled
-    /// since. A commit that is being written is void.
+    /// since. If a commit is being written, that is the last one: nothing is given before it is, and
+    /// the instance is to be restored after that.
     pub fn failed(&mut self, instance: InstanceId) {
         let Some(at) = self.index(instance) else { return };
         let Some(found) = self.instances.get_mut(at) else { return };
@@ -185,7 +186,8 @@ impl Router {
         }
         self.forget_asks(instance);
         if let Some(found) = self.instances.get_mut(at) {
-            found.roll_back();
+            found.failing = true;
+            found.settle();
         }
         self.dirty = true;
     }
@@ -246,7 +248,7 @@ impl Router {
 
 impl Instance {
     fn is_ready(&self) -> bool {
-        self.state == State::Running && self.current.is_none() && !self.is_paused()
+        self.state == State::Running && self.current.is_none() && !self.failing && !self.is_paused()
     }
 
     /// The first message, for the first of its inputs.

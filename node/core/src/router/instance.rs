@@ -103,6 +103,9 @@ pub(super) struct Instance {
     /// Whether it takes part in commits: an `every` wire begins or ends at it.
     pub(super) commits: bool,
     pub(super) current: Option<Current>,
+    /// Whether a handler failed while a commit was being written: what that does not cover is undone
+    /// when it has been.
+    pub(super) failing: bool,
     /// Messages that no commit covers, and since when there are any.
     pub(super) uncovered: u16,
     pub(super) uncovered_since: Instant,
@@ -156,6 +159,7 @@ impl Instance {
             need,
             commits: false,
             current: None,
+            failing: false,
             uncovered: 0,
             uncovered_since: Instant::ZERO,
             pending: None,
@@ -322,8 +326,14 @@ impl Instance {
         }
     }
 
-    /// Undoes what no commit covers.
-    pub(super) fn roll_back(&mut self) {
+    /// Undoes what no commit covers after a handler has failed, unless a commit is being written.
+    pub(super) fn settle(&mut self) {
+        if self.failing && self.pending.is_none() {
+            self.roll_back();
+        }
+    }
+
+    fn roll_back(&mut self) {
         let Self { inputs, inbox, outputs, outbox, .. } = self;
         inbox.roll_back(|stream| ports_of(inputs, stream));
         for output in outputs {
@@ -332,7 +342,7 @@ impl Instance {
         for input in inputs {
             input.exported = None;
         }
-        (self.current, self.pending, self.uncovered) = (None, None, 0);
+        (self.current, self.failing, self.uncovered) = (None, false, 0);
     }
 
     /// Forgets everything but its inputs, by which it is known who may be told where it went.

@@ -69,8 +69,8 @@ impl Router {
     /// state of this moment, and says then [`Router::committed`] or [`Router::abandoned`]; a newer
     /// export makes an older one void. The work is one pass over inbox and outbox.
     ///
-    /// `None` if there is no such instance, or if a handler is running, or if one input of two that a
-    /// message is for has handled it and the other has not.
+    /// `None` if there is no such instance, or if a handler is running or has failed, or if one input of
+    /// two that a message is for has handled it and the other has not: then it is too early.
     pub fn export(
         &mut self,
         instance: InstanceId,
@@ -79,7 +79,7 @@ impl Router {
     ) -> Option<Mark> {
         let at = self.index(instance)?;
         let found = self.instances.get_mut(at)?;
-        if found.current.is_some() || found.is_between() {
+        if found.current.is_some() || found.failing || found.is_between() {
             return None;
         }
         if matches!(found.state, State::Released(..)) {
@@ -122,6 +122,7 @@ impl Router {
                 output.release(next);
             }
         }
+        found.settle();
         self.dirty = true;
     }
 
@@ -137,6 +138,7 @@ impl Router {
             for input in &mut found.inputs {
                 input.exported = None;
             }
+            found.settle();
         }
     }
 }

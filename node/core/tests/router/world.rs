@@ -262,6 +262,8 @@ pub(crate) struct Running {
     next_tick: Instant,
     /// Handlers run one after the other and take some time.
     busy_until: Instant,
+    /// Whether it has trapped and waits for its last state.
+    has_failed: bool,
     /// Whether its state has been taken to go elsewhere.
     pub(crate) is_quiescent: bool,
 }
@@ -366,8 +368,15 @@ impl Site {
         added.unwrap();
         self.router.run(InstanceId(instance));
         let epoch = plan.hosts[&instance].1;
-        let running =
-            Running { kind, memory, epoch, next_tick: now, busy_until: now, is_quiescent: false };
+        let running = Running {
+            kind,
+            memory,
+            epoch,
+            next_tick: now,
+            busy_until: now,
+            has_failed: false,
+            is_quiescent: false,
+        };
         self.running.insert(instance, running);
     }
 
@@ -429,7 +438,7 @@ impl Site {
 
     /// Takes the state of an instance to go elsewhere. `None` while a handler runs.
     pub(crate) fn quiesce(&mut self, now: Instant, instance: u32, to: u8) -> Option<Vec<u8>> {
-        if self.running[&instance].busy_until > now {
+        if self.running[&instance].busy_until > now || self.running[&instance].has_failed {
             return None;
         }
         self.router.quiesce(InstanceId(instance), node(to));
@@ -488,12 +497,14 @@ impl Site {
             let Write { instance, mark, record, .. } = self.writes.remove(at);
             self.flash.records.insert(instance, record);
             self.router.committed(InstanceId(instance), mark);
+            self.go_back(instance);
         }
     }
 
     fn commit(&mut self, now: Instant, instance: u32) {
         let id = InstanceId(instance);
         if self.running[&instance].is_quiescent
+            || self.running[&instance].has_failed
             || self.running[&instance].busy_until > now
             || self.writes.iter().any(|write| write.instance == instance)
             || self.router.commit_due(id).is_none_or(|due| due > now)
@@ -512,7 +523,7 @@ impl Site {
     fn handle_one(&mut self, now: Instant, instance: u32) -> bool {
         let id = InstanceId(instance);
         let running = self.running.get_mut(&instance).unwrap();
-        if running.busy_until > now || running.is_quiescent {
+        if running.busy_until > now || running.is_quiescent || running.has_failed {
             return false;
         }
         let mut publish = None;
@@ -549,6 +560,7 @@ impl Site {
         let is_tick = matches!(running.kind, Kind::Source { .. });
         if is_tick && self.dice.percent(self.life.traps) {
             self.router.failed(id);
+            self.running.get_mut(&instance).unwrap().has_failed = true;
             self.go_back(instance);
             return true;
         }
@@ -568,13 +580,18 @@ impl Site {
         true
     }
 
-    /// Takes up the state of the last commit.
+    /// Takes up the state of the last commit after a trap, once that has been written.
     fn go_back(&mut self, instance: u32) {
+        let is_written = self.writes.iter().any(|write| write.instance == instance);
+        if is_written || !self.running[&instance].has_failed {
+            return;
+        }
         let memory = self.flash.records.get(&instance).map_or(Memory::default(), |record| {
             let snapshot = Snapshot::parse(record).unwrap();
             Memory::of_bytes(snapshot.section(SectionKind::Runtime).unwrap())
         });
-        self.running.get_mut(&instance).unwrap().memory = memory;
+        let running = self.running.get_mut(&instance).unwrap();
+        (running.memory, running.has_failed) = (memory, false);
     }
 
     fn serve(&mut self, now: Instant, event: Option<CoapEvent<'_, SocketAddr>>) {
@@ -652,7 +669,7 @@ impl Machine for Site {
 
     fn poll_timeout(&self) -> Option<Instant> {
         let writes = self.writes.iter().map(|write| write.at);
-        let instances = self.running.iter().filter(|(_, running)| !running.is_quiescent);
+        let instances = self.running.iter().filter(|(_, r)| !r.is_quiescent && !r.has_failed);
         let instances = instances.filter_map(|(instance, running)| {
             let id = InstanceId(*instance);
             let is_written = self.writes.iter().any(|write| write.instance == *instance);
