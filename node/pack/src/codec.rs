@@ -160,22 +160,26 @@ pub fn from_record(schema: &Schema, record: &[u8]) -> Result<Json, Mismatch> {
         let mut members = Map::new();
         let values = Payload::new(writer.written()).ok().map(|p| p.values(wire.fields()));
         for (field, value) in schema.fields.iter().zip(values.into_iter().flatten().flatten()) {
-            members.insert(field.name.clone(), json_of(value.map_err(WriteError::Mismatch)?));
+            let value = json_of(value.map_err(WriteError::Mismatch)?, field.ty);
+            members.insert(field.name.clone(), value);
         }
         Ok(Json::Object(members))
     }))
 }
 
-fn json_of(value: Value<'_>) -> Json {
+fn json_of(value: Value<'_>, ty: FieldType) -> Json {
     match value {
         Value::Absent => Json::Null,
         Value::Bool(value) => Json::Bool(value),
         Value::Uint(value) => value.into(),
         Value::Int(value) => value.into(),
-        Value::Float(value) => match Number::from_f64(value) {
-            Some(number) => Json::Number(number),
-            None => Json::String(value.to_string()),
-        },
+        Value::Float(value) => {
+            // The shortest decimal that reads as the same single.
+            #[expect(clippy::cast_possible_truncation, reason = "the value is a single")]
+            let short = (ty == FieldType::F32).then(|| (value as f32).to_string().parse().ok());
+            let number = Number::from_f64(short.flatten().unwrap_or(value));
+            number.map_or_else(|| Json::String(value.to_string()), Json::Number)
+        }
         Value::Text(text) => text.into(),
         Value::Bytes(bytes) => hex(bytes).into(),
     }

@@ -10,12 +10,14 @@
 //!                                  +--------[seal::seal]---------+----+--> Sealed: the bundle
 //! ```
 //!
+//! - [`build`] runs the compiler, and [`assemble`] all steps in a row.
 //! - [`module`] makes what a compiler wrote into what a node takes, and has the real runtime say so.
 //! - [`forecast`] runs it to find out what it needs.
 //! - [`seal`] writes and signs the manifest and puts everything into one file; it also reads one.
 //! - [`keys`] reads and writes publishers' keys.
 //! - [`rehearsal`] runs a capsule on its own, for measuring and for trying it out; [`load`] makes up
-//!   what it is measured under, [`codec`] translates messages from and to JSON.
+//!   what it is measured under, [`script`] reads it from lines of JSON, [`codec`] translates messages.
+//! - [`reading`] makes a description of a manifest.
 //! - [`meter`] counts what is allocated.
 //!
 //! # Invariants
@@ -28,11 +30,15 @@
 //! Talking to nodes (any CoAP client does), registries, and optimising Wasm beyond what the compiler
 //! does.
 
+pub mod assemble;
+pub mod build;
 pub mod codec;
 pub mod forecast;
 pub mod keys;
 pub mod load;
 pub mod meter;
 pub mod module;
+pub mod reading;
 pub mod rehearsal;
+pub mod script;
 pub mod seal;

@@ -62,7 +62,9 @@ fn what_is_absent_comes_back_as_null() {
 #[test]
 fn a_decimal_that_no_single_is_becomes_the_nearest() {
     let schema = schema(&[("value", FieldType::F32, false)]);
-    assert_eq!(to_record(&schema, &json!({"value": 21.1})), Ok(21.1_f32.to_le_bytes().to_vec()));
+    let record = 21.1_f32.to_le_bytes();
+    assert_eq!(to_record(&schema, &json!({"value": 21.1})), Ok(record.to_vec()));
+    assert_eq!(from_record(&schema, &record), Ok(json!({"value": 21.1})));
 }
 
 #[test]

@@ -1,0 +1,67 @@
+//! `keygen` and `sign`.
+
+use super::{Failure, read, write};
+use capmesh_capsule::keys::Key;
+use capmesh_capsule::seal;
+use clap::Args;
+use std::path::PathBuf;
+
+/// Make a publisher's key.
+///
+/// Writes a P-256 private key in PEM (PKCS#8), readable by its owner only, and beside it, with the
+/// ending `.ccs`, the credential to put on a site's roster with the role `publisher`. A key that is
+/// there already is not overwritten.
+#[derive(Debug, Args)]
+pub(crate) struct Keygen {
+    /// Where the key goes.
+    #[arg(default_value = "publisher.pem")]
+    file: PathBuf,
+    /// The publisher's name: 1 to 23 small letters, digits and dashes.
+    #[arg(long, default_value = "publisher")]
+    name: String,
+}
+
+impl Keygen {
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        let key = Key::generate();
+        let name = &self.name;
+        let credential = key
+            .credential(name)
+            .map_err(|error| Failure::Given(format!("`{name}` is no name: {error}")))?;
+        key.write_new(&self.file)?;
+        let public = self.file.with_extension("ccs");
+        write(&public, &credential)?;
+        println!("{}: the private key of {}; keep it to yourself", self.file.display(), key.id());
+        println!("{}: its credential, for rosters", public.display());
+        Ok(())
+    }
+}
+
+/// Sign a capsule with another key.
+///
+/// The manifest stays as it is but for the signature; the capsule gets another digest, as that covers
+/// the signature.
+#[derive(Debug, Args)]
+pub(crate) struct Sign {
+    /// The capsule, as `build` writes it.
+    file: PathBuf,
+    /// The private key (PEM).
+    #[arg(long, env = "CAPMESH_KEY")]
+    key: PathBuf,
+    /// Where the result goes; over the capsule itself if absent.
+    #[arg(long, short)]
+    out: Option<PathBuf>,
+}
+
+impl Sign {
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        let key = Key::read(&self.key)?;
+        let sealed =
+            seal::open(&read(&self.file)?).map_err(|error| Failure::given(&self.file, error))?;
+        let sealed = sealed.resign(&key.signing()).map_err(|e| Failure::given(&self.file, e))?;
+        let out = self.out.as_ref().unwrap_or(&self.file);
+        write(out, &sealed.bundle())?;
+        println!("{}: signed by {}, now {}", out.display(), key.id(), sealed.digest());
+        Ok(())
+    }
+}

@@ -1,0 +1,21 @@
+//! `capmesh-capsule`: from nothing to a signed capsule, on an author's machine.
+
+mod cli;
+
+use capmesh_capsule::meter::Meter;
+use clap::Parser;
+use std::process::ExitCode;
+
+/// Counts what capsules take while they are measured.
+#[global_allocator]
+static METER: Meter = Meter;
+
+fn main() -> ExitCode {
+    match cli::run(cli::Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            failure.code()
+        }
+    }
+}
