@@ -34,27 +34,25 @@ pub(super) fn toolchain() -> Result<String, BuildError> {
     Tools::find()?.describe()
 }
 
-/// Where capsules find `capmesh.h`, besides their own folder: in a checkout, the contract's folder.
-fn include_folders(folder: &Path) -> Vec<PathBuf> {
-    let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
-    let above = folder.ancestors().map(|above| above.join("protocols/capsule-abi/c"));
-    std::iter::once(folder.clone()).chain(above.filter(|path| path.is_dir()).take(1)).collect()
-}
+/// What every capsule includes.
+const HEADER: &str = include_str!("../../../../protocols/capsule-abi/c/capmesh.h");
 
 pub(super) fn build(folder: &Path, files: &[PathBuf], stack: u32) -> Result<Built, BuildError> {
     let tools = Tools::find()?;
     let scratch = Scratch::new()?;
+    scratch.write("capmesh.h", HEADER)?;
     let mut objects = Vec::new();
     for (number, file) in files.iter().enumerate() {
         let object = scratch.path().join(format!("{number}.o"));
         let mut clang = Command::new(&tools.clang);
         clang
-            .args(["--target=wasm32", "-mcpu=mvp", "-std=c11", "-Oz", "-flto", "-nostdlib"])
-            .args(["-ffreestanding", "-ffunction-sections", "-fdata-sections"])
-            .args(["-Wall", "-Wextra", "-Werror=implicit-function-declaration"]);
-        for include in include_folders(folder) {
-            clang.arg("-I").arg(include);
-        }
+            .args(["--target=wasm32", "-mbulk-memory", "-std=c11", "-Oz", "-flto"])
+            .args(["-nostdlib", "-ffreestanding"])
+            .args(["-Wall", "-Wextra", "-Werror=implicit-function-declaration"])
+            .arg("-I")
+            .arg(folder)
+            .arg("-I")
+            .arg(scratch.path());
         output(clang.arg("-c").arg(file).arg("-o").arg(&object), true)?;
         objects.push(object);
     }
@@ -62,7 +60,7 @@ pub(super) fn build(folder: &Path, files: &[PathBuf], stack: u32) -> Result<Buil
     let mut linker = Command::new(&tools.linker);
     linker
         .args(["--no-entry", "--stack-first", "--gc-sections", "--export=__heap_base"])
-        .args(["--lto-O2", "-O2", "-z", &format!("stack-size={stack}"), "-o"])
+        .args(["-O2", "-z", &format!("stack-size={stack}"), "-o"])
         .arg(&path)
         .args(&objects);
     output(&mut linker, false)?;

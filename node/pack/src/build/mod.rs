@@ -7,6 +7,9 @@
 //! | AssemblyScript | `asc` | `node_modules/.bin` of the capsule's folder and those above it, `PATH` |
 //! | prebuilt | none | |
 //!
+//! C and AssemblyScript also get what is made of the description (`capsule.h`, `capsule.ts`), beside
+//! it, and the contract's header or package, which this crate carries.
+//!
 //! Every compiler is asked for the smallest code. Two machines with the same compiler build the same
 //! bytes; [`Built::toolchain`] says which compiler it was.
 
@@ -40,14 +43,14 @@ pub struct Built {
 /// # Errors
 /// If a compiler is missing, with what to install, or fails, with what it said.
 pub fn build(description: &Description) -> Result<Built, BuildError> {
+    if let Some((path, text)) = description.generated() {
+        refresh(&path, &text)?;
+    }
     let stack = description.needs.stack.unwrap_or(STACK);
     let mut built = match &description.source {
         Source::Rust(package) => rust::build(package, stack)?,
         Source::C(files) => c::build(folder(description), files, stack)?,
-        Source::AssemblyScript(files) => {
-            let (entry, _) = files.split_first().ok_or(BuildError::NoSource)?;
-            assemblyscript::build(folder(description), entry)?
-        }
+        Source::AssemblyScript(files) => assemblyscript::build(folder(description), files)?,
         Source::Prebuilt(path) => {
             let module =
                 std::fs::read(path).map_err(|error| BuildError::Io(path.clone(), error))?;
@@ -56,6 +59,14 @@ pub fn build(description: &Description) -> Result<Built, BuildError> {
     };
     built.hints.memory = description.needs.memory;
     Ok(built)
+}
+
+/// Writes what is made of the description, unless it is there: editors watch it.
+fn refresh(path: &Path, text: &str) -> Result<(), BuildError> {
+    if std::fs::read_to_string(path).is_ok_and(|there| there == text) {
+        return Ok(());
+    }
+    std::fs::write(path, text).map_err(|error| BuildError::Io(path.to_owned(), error))
 }
 
 /// The compiler that [`build`] would use for a description.

@@ -26,8 +26,6 @@ pub enum BuildError {
     Io(PathBuf, io::Error),
     /// The compiler wrote no module.
     NoModule(PathBuf),
-    /// There is nothing to build.
-    NoSource,
 }
 
 impl fmt::Display for BuildError {
@@ -41,9 +39,6 @@ impl fmt::Display for BuildError {
             Self::Io(path, error) => write!(f, "{}: {error}", path.display()),
             Self::NoModule(path) => {
                 write!(f, "{}: the compiler wrote no module for it", path.display())
-            }
-            Self::NoSource => {
-                f.write_str("there is no source to build: [capsule] sources is empty")
             }
         }
     }
@@ -100,6 +95,14 @@ impl Scratch {
 
     pub(super) fn path(&self) -> &Path {
         &self.0
+    }
+
+    /// Writes a file into it.
+    pub(super) fn write(&self, name: &str, text: &str) -> Result<(), BuildError> {
+        let path = self.0.join(name);
+        let folder = path.parent().unwrap_or(&self.0);
+        let written = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&path, text));
+        written.map_err(|error| BuildError::Io(path, error))
     }
 }
 

@@ -5,7 +5,7 @@ use capmesh_capsule::assemble::{self, Assembled};
 use capmesh_capsule::keys::Key;
 use capmesh_capsule::seal::{self, Sealed};
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Build a capsule, measure it and sign it.
 ///
@@ -30,10 +30,16 @@ pub(crate) struct Build {
     /// Also write the bare module here.
     #[arg(long)]
     module: Option<PathBuf>,
+    /// Stop when the module is packed: neither measure nor sign it.
+    #[arg(long, requires = "module", conflicts_with = "out")]
+    pack_only: bool,
 }
 
 impl Build {
     pub(crate) fn run(self) -> Result<(), Failure> {
+        if let (true, Some(path)) = (self.pack_only, &self.module) {
+            return pack(&self.path, path);
+        }
         // A key that cannot be read is better found out before the compiler runs.
         let key = self.key.as_deref().map(Key::read).transpose()?;
         let assembled = assemble::assemble(&self.path)?;
@@ -56,6 +62,18 @@ impl Build {
         println!("{}: {} bytes, {}", out.display(), grouped(bundle.len() as u64), sealed.digest());
         Ok(())
     }
+}
+
+/// Writes the packed module and nothing else.
+fn pack(capsule: &Path, module: &Path) -> Result<(), Failure> {
+    let (built, packed) = assemble::pack(&assemble::describe(capsule)?)?;
+    write(module, &packed.wasm)?;
+    let size = grouped(packed.wasm.len() as u64);
+    println!("{}: {size} bytes, built by {}", module.display(), built.toolchain);
+    for note in &packed.notes {
+        println!("note: {note}");
+    }
+    Ok(())
 }
 
 fn seal(assembled: &Assembled, key: &Key) -> Result<Sealed, Failure> {
