@@ -125,6 +125,28 @@ fn across_crashes_at_any_step() {
     }
 }
 
+#[test]
+fn on_one_node_across_crashes() {
+    for seed in seeds() {
+        let mut dice = Dice::new(seed ^ 0x10ca);
+        let plan = Plan::new(&[(SOURCE, 1), (RELAY, 1), (SINK, 1)], &chain());
+        let config = Config::default();
+        let mut world = world(seed, BAD, 1, &plan, &kinds(), &config, Life::ROUGH);
+        let mut boot = 1;
+        while world.now < BUSY {
+            for _ in 0..dice.within(1..120) {
+                world.step();
+            }
+            boot += 1;
+            crash(&mut world, 1, boot, &plan, &config);
+        }
+        settle(&mut world);
+        check(&world, &plan, SOURCE, RELAY, seed);
+        check(&world, &plan, RELAY, SINK, seed);
+        assert!(world.sent.is_empty(), "nothing leaves the node");
+    }
+}
+
 /// Moves an instance, as a gateway would: with other things going on between the steps. Half-way it
 /// may be undone.
 fn migrate(world: &mut World<Site>, plan: &mut Plan, instance: u32, to: u8, dice: &mut Dice) {

@@ -229,6 +229,19 @@ fn a_moving_instance_says_where_to() {
 }
 
 #[test]
+fn what_no_commit_covers_is_not_acknowledged_when_it_comes_again() {
+    let mut site = sink(Wire::every(SOURCE, SINK), &Config::default());
+    site.life.handler = Duration::from_secs(1_000);
+    let mut client = Client::new(1);
+    let now = Instant::from_secs(1);
+    for _ in 0..3 {
+        assert_eq!(client.post(&mut site, now, SINK, &batch(1, 0, &[10, 11])), []);
+    }
+    assert_eq!(site.router.counters(InstanceId(SINK)).unwrap().inbox, 1);
+    assert_eq!(site.router.stats().repeated, 4);
+}
+
+#[test]
 fn what_was_acknowledged_with_a_move_that_was_undone_is_in_later_commits() {
     let mut site = sink(Wire::every(SOURCE, SINK), &Config::default());
     let plan = Plan::new(&[(SOURCE, 1), (SINK, 9)], &[Wire::every(SOURCE, SINK)]);

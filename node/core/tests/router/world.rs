@@ -474,6 +474,7 @@ impl Site {
         self.finish_writes(now);
         let instances: Vec<u32> = self.running.keys().copied().collect();
         for instance in instances {
+            self.commit(now, instance);
             while self.handle_one(now, instance) {}
             self.commit(now, instance);
             let outbox = self.router.counters(InstanceId(instance)).unwrap().outbox;
