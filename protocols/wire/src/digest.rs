@@ -3,7 +3,7 @@
 use crate::cbor::{Decode, Encode, Reader, Writer};
 use core::fmt;
 use core::str::FromStr;
-use sha2::{Digest as _, Sha256};
+use sha2::compress256;
 
 /// The SHA-256 of some exact bytes.
 ///
@@ -19,7 +19,9 @@ impl Digest {
     /// The digest of `bytes`.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
-        Self(Sha256::digest(bytes).into())
+        let mut hasher = Hasher::new();
+        hasher.update(bytes);
+        hasher.finish()
     }
 
     /// The digest with this value.
@@ -54,26 +56,103 @@ impl From<[u8; Self::LEN]> for Digest {
     }
 }
 
+/// Bytes that SHA-256 takes in at a time.
+const BLOCK: usize = 64;
+
 /// Computes a [`Digest`] piece by piece.
-#[derive(Clone, Debug, Default)]
-pub struct Hasher(Sha256);
+///
+/// The padding of FIPS 180-4 around `sha2`'s compression function: the generic machinery around it
+/// takes more flash than the function.
+#[derive(Clone)]
+pub struct Hasher {
+    state: [u32; 8],
+    block: [u8; BLOCK],
+    /// Bytes taken in; those past the last whole block are at the start of `block`.
+    len: u64,
+}
 
 impl Hasher {
     /// Of nothing yet.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub const fn new() -> Self {
+        // FIPS 180-4 section 5.3.3.
+        let state = [
+            0x6a09_e667,
+            0xbb67_ae85,
+            0x3c6e_f372,
+            0xa54f_f53a,
+            0x510e_527f,
+            0x9b05_688c,
+            0x1f83_d9ab,
+            0x5be0_cd19,
+        ];
+        Self { state, block: [0; BLOCK], len: 0 }
     }
 
     /// Appends `bytes`.
+    #[inline(never)]
     pub fn update(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let room = self.block.get_mut(filled(self.len)..).unwrap_or_default();
+            let taken = room.len().min(rest.len());
+            for (to, from) in room.iter_mut().zip(rest) {
+                *to = *from;
+            }
+            rest = rest.get(taken..).unwrap_or_default();
+            self.len += taken as u64;
+            if filled(self.len) == 0 {
+                self.compress();
+            }
+        }
     }
 
     /// The digest of all that was appended.
     #[must_use]
-    pub fn finish(self) -> Digest {
-        Digest(self.0.finalize().into())
+    #[inline(never)]
+    pub fn finish(mut self) -> Digest {
+        let bits = self.len.wrapping_mul(8).to_be_bytes();
+        let at = filled(self.len);
+        let mut mark = 0x80;
+        for byte in self.block.get_mut(at..).unwrap_or_default() {
+            *byte = core::mem::take(&mut mark);
+        }
+        if at >= BLOCK - bits.len() {
+            self.compress();
+            self.block = [0; BLOCK];
+        }
+        if let Some(end) = self.block.last_chunk_mut() {
+            *end = bits;
+        }
+        self.compress();
+        let mut digest = [0; Digest::LEN];
+        for (to, word) in digest.chunks_exact_mut(4).zip(self.state) {
+            to.copy_from_slice(&word.to_be_bytes());
+        }
+        Digest(digest)
+    }
+
+    fn compress(&mut self) {
+        compress256(&mut self.state, &[self.block.into()]);
+    }
+}
+
+/// Bytes past the last whole block.
+const fn filled(len: u64) -> usize {
+    let [low, ..] = len.to_le_bytes();
+    low as usize % BLOCK
+}
+
+impl Default for Hasher {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Hasher {
+    /// Without what was taken in, which can be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Hasher({} B)", self.len)
     }
 }
 

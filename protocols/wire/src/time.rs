@@ -15,6 +15,9 @@ impl Instant {
     /// The start of the clock.
     pub const ZERO: Self = Self(0);
 
+    /// The end of the clock, which nothing reaches.
+    pub const MAX: Self = Self(u64::MAX);
+
     /// The point `micros` microseconds after the start of the clock.
     #[must_use]
     pub const fn from_micros(micros: u64) -> Self {
@@ -47,9 +50,6 @@ impl Instant {
 }
 
 /// A duration in whole microseconds, saturating (`Duration` itself counts in 128 bits).
-///
-/// Not inlined: 64-bit multiplication is long on a 32-bit machine, and timers are set in many places.
-#[inline(never)]
 const fn micros(duration: Duration) -> u64 {
     duration.as_secs().saturating_mul(1_000_000).saturating_add(duration.subsec_micros() as u64)
 }
@@ -57,6 +57,9 @@ const fn micros(duration: Duration) -> u64 {
 impl Add<Duration> for Instant {
     type Output = Self;
 
+    /// Not inlined: 64-bit multiplication is long on a 32-bit machine, and timers are set in many
+    /// places.
+    #[inline(never)]
     fn add(self, rhs: Duration) -> Self {
         Self(self.0.saturating_add(micros(rhs)))
     }
