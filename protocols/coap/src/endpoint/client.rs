@@ -7,7 +7,7 @@ use super::outbox::Reply;
 use super::reliability::kind_of;
 use super::stats::count;
 use super::types::{Event, ExchangeId, Failure, Reliability, RequestError};
-use super::{Build, Endpoint};
+use super::{Build, ECHO, Endpoint, GROUPS, OBSERVE};
 use crate::message::{Code, Kind, Message, MessageWriter, Overflow, Token};
 use crate::option::OptionNumber;
 use crate::security::{OpenedResponse, SealError, Security};
@@ -41,7 +41,6 @@ impl<
 {
     pub(super) fn start_request(
         &mut self,
-        now: Instant,
         to: S::Peer,
         reliability: Reliability,
         code: Code,
@@ -52,6 +51,9 @@ impl<
         }
         let address = self.security.address(to).ok_or(RequestError::NoAddress)?;
         let to_group = is_group(address);
+        if to_group && !GROUPS {
+            return Err(RequestError::NoAddress);
+        }
         if to_group && reliability == Reliability::Confirmable {
             return Err(RequestError::ConfirmableMulticast);
         }
@@ -61,7 +63,7 @@ impl<
         let mut writer = MessageWriter::new(buffer, kind_of(reliability), code, 0, token)?;
         build(&mut writer)?;
         let message = writer.into_message();
-        let is_observable = matches!(code, Code::GET | Code::FETCH) && !to_group;
+        let is_observable = OBSERVE && matches!(code, Code::GET | Code::FETCH) && !to_group;
         let asks = is_observable && message.option_uint(OptionNumber::OBSERVE) == Some(0);
         let request = Request {
             peer: to,
@@ -71,20 +73,16 @@ impl<
             to_group,
             wants_response: message.option_uint(OptionNumber::NO_RESPONSE)
                 != Some(NO_RESPONSE_AT_ALL),
-            has_echo: message.option(OptionNumber::ECHO).is_some(),
+            has_echo: ECHO && message.option(OptionNumber::ECHO).is_some(),
             restarts: 0,
             observe: if asks { Observe::Asked } else { Observe::No },
         };
         let len = u16::try_from(message.as_bytes().len()).map_err(|_| RequestError::Overflow)?;
         let address = self.secret.address(address);
-        self.take_up(now, address, Purpose::Request(request), len)
+        self.take_up(address, Purpose::Request(request), len)
     }
 
-    pub(super) fn start_ping(
-        &mut self,
-        now: Instant,
-        to: SocketAddr,
-    ) -> Result<ExchangeId, RequestError> {
+    pub(super) fn start_ping(&mut self, to: SocketAddr) -> Result<ExchangeId, RequestError> {
         if is_group(to) {
             return Err(RequestError::ConfirmableMulticast);
         }
@@ -94,13 +92,12 @@ impl<
         let buffer = self.buffers.get_mut(usize::from(slot)).ok_or(RequestError::Full)?;
         let writer = MessageWriter::new(buffer, Kind::Confirmable, Code::EMPTY, id, Token::EMPTY)?;
         let len = u16::try_from(writer.finish()).map_err(|_| RequestError::Overflow)?;
-        self.take_up(now, to, Purpose::Ping, len)
+        self.take_up(to, Purpose::Ping, len)
     }
 
     /// Starts an exchange whose message is in the buffer of the next free slot.
     pub(super) fn take_up(
         &mut self,
-        now: Instant,
         to: Address,
         purpose: Purpose<S::Peer, S::Binding>,
         len: u16,
@@ -111,7 +108,7 @@ impl<
             self.remotes.release(remote);
             return Err(RequestError::Full);
         };
-        self.enqueue(now, slot);
+        self.enqueue(slot);
         Ok(ExchangeId { slot, generation })
     }
 
@@ -143,14 +140,13 @@ impl<
     #[inline(never)]
     pub(super) fn on_response<'b>(
         &mut self,
-        now: Instant,
         from: Address,
         outer: Message<'b>,
         scratch: &'b mut [u8],
     ) -> Option<Event<'b, S::Peer>> {
         let acknowledges = outer.kind() == Kind::Acknowledgement;
         let key = self.message_key(from, outer);
-        if !acknowledges && let Some(progress) = self.recent.find(key, now) {
+        if !acknowledges && let Some(progress) = self.recent.find(key, self.now) {
             count(&mut self.stats.duplicates);
             if progress == Progress::Acknowledged {
                 self.reply(from, Reply::Empty(Kind::Acknowledgement, outer.id()));
@@ -172,17 +168,17 @@ impl<
             return None;
         };
         let (to, binding) = (request.peer, request.binding.as_mut()?);
-        match self.security.open_response(now, from.socket, to, binding, outer, scratch) {
+        match self.security.open_response(self.now, from.socket, to, binding, outer, scratch) {
             OpenedResponse::Drop => {
                 count(&mut self.stats.not_authentic);
                 None
             }
             OpenedResponse::Restart => {
-                self.restart(now, slot);
+                self.restart(slot);
                 None
             }
             OpenedResponse::Response { peer, inner, ordered } => {
-                self.on_opened(now, from, outer, slot, Opened { peer, inner, ordered, key })
+                self.on_opened(from, outer, slot, Opened { peer, inner, ordered, key })
             }
         }
     }
@@ -190,7 +186,6 @@ impl<
     /// Goes on with a response that is authentic.
     fn on_opened<'b>(
         &mut self,
-        now: Instant,
         from: Address,
         outer: Message<'b>,
         slot: u16,
@@ -204,7 +199,7 @@ impl<
             if confirmable {
                 self.reset(from, outer);
             }
-            self.end(now, slot, Some(Failure::BadOption));
+            self.end(slot, Some(Failure::BadOption));
             return None;
         }
         if outer.kind() != Kind::Acknowledgement {
@@ -215,35 +210,33 @@ impl<
                 Progress::Silent
             };
             let class = self.class_of(peer, from);
-            self.remember(now, class, key, progress, outer.kind());
+            self.remember(class, key, progress, outer.kind());
         }
-        let echo = inner.option(OptionNumber::ECHO).filter(|_| inner.code() == Code::UNAUTHORIZED);
+        let echo =
+            inner.option(OptionNumber::ECHO).filter(|_| ECHO && inner.code() == Code::UNAUTHORIZED);
         if let Some(echo) = echo
-            && self.answer_challenge(now, slot, echo)
+            && self.answer_challenge(slot, echo)
         {
             return None;
         }
-        let last = self.progress(now, slot, inner, ordered)?;
+        let last = self.progress(slot, inner, ordered)?;
         let exchange = ExchangeId { slot, generation: self.exchanges.generation(slot) };
         if last {
-            self.release(now, slot);
+            self.release(slot);
         }
         Some(Event::Response { exchange, peer, message: inner, last })
     }
 
     /// Where a response leaves its exchange: whether it is the last one, or `None` if it is a
     /// notification that comes too late.
-    fn progress(
-        &mut self,
-        now: Instant,
-        slot: u16,
-        response: Message<'_>,
-        ordered: bool,
-    ) -> Option<bool> {
+    fn progress(&mut self, slot: u16, response: Message<'_>, ordered: bool) -> Option<bool> {
         let exchange = self.exchanges.get_mut(slot)?;
         let Purpose::Request(request) = &mut exchange.purpose else { return None };
-        if request.to_group {
+        if request.is_to_group() {
             return Some(false);
+        }
+        if !OBSERVE {
+            return Some(true);
         }
         let sequence =
             response.option_uint(OptionNumber::OBSERVE).filter(|_| response.code().is_success());
@@ -253,18 +246,18 @@ impl<
                 return None;
             }
             (Observe::Running(newest, at), Some(sequence))
-                if !ordered && !is_fresh(newest, at, sequence, now) =>
+                if !ordered && !is_fresh(newest, at, sequence, self.now) =>
             {
                 count(&mut self.stats.stale_notifications);
                 return None;
             }
             (Observe::Asked | Observe::Running(..), Some(sequence)) => {
-                request.observe = Observe::Running(sequence, now);
+                request.observe = Observe::Running(sequence, self.now);
             }
             _ => return Some(true),
         }
         if exchange.phase != Phase::Observing {
-            self.settle(now, slot);
+            self.settle(slot);
             self.unindex(slot);
             self.timers.clear(super::timers::Timer::Exchange(slot));
             self.exchanges.get_mut(slot)?.phase = Phase::Observing;
@@ -273,59 +266,59 @@ impl<
     }
 
     /// Repeats a request with the Echo value that the other side wants. Returns whether it can.
-    fn answer_challenge(&mut self, now: Instant, slot: u16, echo: &[u8]) -> bool {
+    fn answer_challenge(&mut self, slot: u16, echo: &[u8]) -> bool {
         let exchange = self.exchanges.get_mut(slot);
         let Some(Purpose::Request(request)) = exchange.map(|exchange| &mut exchange.purpose) else {
             return false;
         };
-        if request.has_echo || request.to_group {
+        if request.has_echo || request.is_to_group() {
             return false;
         }
         request.has_echo = true;
-        if self.rewrite(now, slot, Change::Echo(echo)).is_err() {
+        if self.rewrite(slot, Change::Echo(echo)).is_err() {
             return false;
         }
-        self.enqueue(now, slot);
+        self.enqueue(slot);
         true
     }
 
     /// The other side has lost its security context.
-    fn restart(&mut self, now: Instant, slot: u16) {
+    fn restart(&mut self, slot: u16) {
         let exchange = self.exchanges.get_mut(slot);
         let Some(Purpose::Request(request)) = exchange.map(|exchange| &mut exchange.purpose) else {
             return;
         };
         request.restarts += 1;
         if request.restarts > MAX_RESTARTS {
-            return self.end(now, slot, Some(Failure::Restarted));
+            return self.end(slot, Some(Failure::Restarted));
         }
-        if let Observe::Running(..) = request.observe {
+        if OBSERVE && let Observe::Running(..) = request.observe {
             request.observe = Observe::Asked;
         }
-        match self.rewrite(now, slot, Change::Nothing) {
-            Ok(()) => self.enqueue(now, slot),
-            Err(error) => self.end(now, slot, Some(Failure::Security(error))),
+        match self.rewrite(slot, Change::Nothing) {
+            Ok(()) => self.enqueue(slot),
+            Err(error) => self.end(slot, Some(Failure::Security(error))),
         }
     }
 
-    pub(super) fn end_observation_there(&mut self, now: Instant, slot: u16) -> bool {
+    pub(super) fn end_observation_there(&mut self, slot: u16) -> bool {
         let Some(exchange) = self.exchanges.get_mut(slot) else { return false };
         let Purpose::Request(request) = &mut exchange.purpose else { return false };
-        if exchange.phase != Phase::Observing {
+        if !OBSERVE || exchange.phase != Phase::Observing {
             return false;
         }
         request.observe = Observe::Ending;
-        match self.rewrite(now, slot, Change::Deregister) {
-            Ok(()) => self.enqueue(now, slot),
-            Err(error) => self.end(now, slot, Some(Failure::Security(error))),
+        match self.rewrite(slot, Change::Deregister) {
+            Ok(()) => self.enqueue(slot),
+            Err(error) => self.end(slot, Some(Failure::Security(error))),
         }
         true
     }
 
     /// Takes back a request that was sent: its inner message, with a change, is in the buffer again
     /// and the exchange belongs to no queue.
-    fn rewrite(&mut self, now: Instant, slot: u16, change: Change<'_>) -> Result<(), SealError> {
-        self.settle(now, slot);
+    fn rewrite(&mut self, slot: u16, change: Change<'_>) -> Result<(), SealError> {
+        self.settle(slot);
         self.unindex(slot);
         self.timers.clear(super::timers::Timer::Exchange(slot));
         let token = self.new_token(slot);
@@ -337,7 +330,7 @@ impl<
         let Purpose::Request(request) = &mut exchange.purpose else {
             return Err(SealError::NoKeys);
         };
-        exchange.held_until = None;
+        exchange.held_until = Instant::ZERO;
         let binding = request.binding.take().ok_or(SealError::NoKeys)?;
         let outer = buffer.get(..usize::from(exchange.len)).unwrap_or_default();
         let outer = Message::parse(outer).map_err(|_| SealError::NoKeys)?;

@@ -27,8 +27,8 @@ pub(super) struct Exchange<P, B> {
     pub(super) retransmissions: u8,
     /// Microseconds from the last transmission to the next.
     pub(super) timeout: u32,
-    /// When it is given up while it is held; set the first time it is.
-    pub(super) held_until: Option<Instant>,
+    /// When it is given up while it is held; set the first time it is, [`Instant::ZERO`] before.
+    pub(super) held_until: Instant,
     /// Bytes that may still be sent (see [`Config::amplification`](super::Config::amplification)).
     pub(super) budget: u32,
 }
@@ -81,6 +81,7 @@ pub(super) struct Request<P, B> {
 
 /// A client's observation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub(super) enum Observe {
     No,
     Asked,
@@ -88,6 +89,13 @@ pub(super) enum Observe {
     Running(u32, Instant),
     /// The other side has been asked to end it.
     Ending,
+}
+
+impl<P, B> Request<P, B> {
+    /// Whether everybody is asked, in a build that knows groups.
+    pub(super) const fn is_to_group(&self) -> bool {
+        super::GROUPS && self.to_group
+    }
 }
 
 impl<P, B> Exchange<P, B> {
@@ -103,7 +111,7 @@ impl<P, B> Exchange<P, B> {
             counted: false,
             retransmissions: 0,
             timeout: 0,
-            held_until: None,
+            held_until: Instant::ZERO,
             budget: u32::MAX,
         }
     }
@@ -119,7 +127,7 @@ impl<P, B> Exchange<P, B> {
     /// Whether it takes its turn among the interactions with its address.
     pub(super) const fn takes_turns(&self) -> bool {
         match &self.purpose {
-            Purpose::Request(request) => !request.to_group,
+            Purpose::Request(request) => !request.is_to_group(),
             Purpose::GroupResponse => false,
             Purpose::Response(_) | Purpose::Notification(_) | Purpose::Ping => true,
         }

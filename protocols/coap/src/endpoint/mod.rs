@@ -70,6 +70,12 @@ use stats::count;
 use table::{Chains, Link, Table};
 use timers::{Timer, Timers};
 
+/// What this build is capable of. Constants rather than conditional compilation, so that every line
+/// is checked in every build; what is never reached is not in the image.
+const OBSERVE: bool = cfg!(feature = "observe");
+const GROUPS: bool = cfg!(feature = "groups");
+const ECHO: bool = cfg!(feature = "echo");
+
 /// Adds options and payload to a message. Not generic, so that what uses it exists once.
 type Build<'a> = &'a mut dyn FnMut(&mut MessageWriter<'_>) -> Result<(), Overflow>;
 
@@ -108,6 +114,8 @@ pub struct Endpoint<
     const REPLIES: usize,
 > {
     config: Config,
+    /// When the call under way was made, or the last one.
+    now: Instant,
     /// EXCHANGE_LIFETIME and NON_LIFETIME in microseconds.
     exchange_lifetime: u64,
     non_lifetime: u64,
@@ -171,6 +179,7 @@ impl<
             exchange_lifetime: config.exchange_lifetime_micros(),
             non_lifetime: config.non_lifetime_micros(),
             config,
+            now: Instant::ZERO,
             readiness: security.readiness(),
             security,
             stats: Stats::default(),
@@ -207,6 +216,7 @@ impl<
         datagram: &'b [u8],
         scratch: &'b mut [u8],
     ) -> Option<Event<'b, S::Peer>> {
+        self.now = now;
         count(&mut self.stats.received);
         if datagram.len() > MTU {
             count(&mut self.stats.malformed);
@@ -224,23 +234,23 @@ impl<
         match kind {
             // RFC 7252 section 8.1: nothing else is sent to a group, so nothing else is answered.
             _ if via == Via::Multicast => {
-                if kind == Kind::NonConfirmable && code.is_request() {
-                    return self.on_request(now, from, via, message, scratch);
+                if GROUPS && kind == Kind::NonConfirmable && code.is_request() {
+                    return self.on_request(from, via, message, scratch);
                 }
                 count(&mut self.stats.malformed);
             }
             Kind::Confirmable if code == Code::EMPTY => self.reset(from, message),
             Kind::Acknowledgement if code == Code::EMPTY => {
-                self.on_acknowledgement(now, from, message.id());
+                self.on_acknowledgement(from, message.id());
             }
-            Kind::Reset if code == Code::EMPTY => self.on_reset(now, from, message.id()),
+            Kind::Reset if code == Code::EMPTY => self.on_reset(from, message.id()),
             Kind::Confirmable | Kind::NonConfirmable if code.is_request() => {
-                return self.on_request(now, from, via, message, scratch);
+                return self.on_request(from, via, message, scratch);
             }
             Kind::Confirmable | Kind::NonConfirmable | Kind::Acknowledgement
                 if code.is_response() =>
             {
-                return self.on_response(now, from, message, scratch);
+                return self.on_response(from, message, scratch);
             }
             _ => count(&mut self.stats.malformed),
         }
@@ -264,15 +274,16 @@ impl<
     /// The work of one call is at most one operation of the security layer, and the timers that are
     /// due and lead to nothing.
     pub fn poll(&mut self, now: Instant, buf: &mut [u8]) -> Option<Output> {
+        self.now = now;
         loop {
             if let Some(output) = self.poll_reply(buf) {
                 return Some(output);
             }
-            self.retry_held(now);
+            self.retry_held();
             let output = match self.timers.take_due(now)? {
-                Timer::Exchange(slot) => self.exchange_due(now, slot, buf),
+                Timer::Exchange(slot) => self.exchange_due(slot, buf),
                 Timer::Unanswered(slot) => {
-                    self.unanswered_due(now, slot);
+                    self.unanswered_due(slot);
                     None
                 }
                 Timer::Observer(slot) => self.observer_due(slot),
@@ -313,8 +324,9 @@ impl<
         code: Code,
         build: impl FnOnce(&mut MessageWriter<'_>) -> Result<(), Overflow>,
     ) -> Result<ExchangeId, RequestError> {
+        self.now = now;
         let mut build = Some(build);
-        self.start_request(now, to, reliability, code, &mut |writer| once(&mut build, writer))
+        self.start_request(to, reliability, code, &mut |writer| once(&mut build, writer))
     }
 
     /// Asks `to` for a sign of life by an empty confirmable message ("CoAP ping"), outside of all
@@ -323,20 +335,23 @@ impl<
     /// # Errors
     /// [`RequestError::Full`], or [`RequestError::ConfirmableMulticast`].
     pub fn ping(&mut self, now: Instant, to: SocketAddr) -> Result<ExchangeId, RequestError> {
-        self.start_ping(now, to)
+        self.now = now;
+        self.start_ping(to)
     }
 
     /// Forgets an exchange; nothing more is reported of it. A response that comes all the same is
     /// rejected with a Reset, which ends an observation at the other side (RFC 7641 section 3.6).
     /// Returns whether there was such an exchange.
     pub fn cancel(&mut self, now: Instant, exchange: ExchangeId) -> bool {
-        self.is_outstanding(exchange) && self.release(now, exchange.slot)
+        self.now = now;
+        self.is_outstanding(exchange) && self.release(exchange.slot)
     }
 
     /// Ends an observation by telling the other side, with the same request and Observe: 1 (RFC 7641
     /// section 3.6). Its response is the last one. Returns whether there was such an observation.
     pub fn deregister(&mut self, now: Instant, exchange: ExchangeId) -> bool {
-        self.is_outstanding(exchange) && self.end_observation_there(now, exchange.slot)
+        self.now = now;
+        self.is_outstanding(exchange) && self.end_observation_there(exchange.slot)
     }
 
     /// Answers a request. `build` adds the options and the payload.
@@ -356,14 +371,16 @@ impl<
         code: Code,
         build: impl FnOnce(&mut MessageWriter<'_>) -> Result<(), Overflow>,
     ) -> Result<(), RespondError> {
+        self.now = now;
         let mut build = Some(build);
-        self.send_response(now, to, code, &mut |writer| once(&mut build, writer))
+        self.send_response(to, code, &mut |writer| once(&mut build, writer))
     }
 
     /// Leaves a request unanswered: a multicast request that has nothing to do with this side, say.
     /// A confirmable one is acknowledged all the same.
     pub fn ignore(&mut self, now: Instant, to: Responder) {
-        self.leave_unanswered(now, to);
+        self.now = now;
+        self.leave_unanswered(to);
     }
 
     /// Rejects a request that makes no sense (RFC 7252 sections 4.2 and 4.3): with a reset, unless
@@ -392,7 +409,8 @@ impl<
         now: Instant,
         to: Responder,
     ) -> Result<ObservationId, ObserveError> {
-        self.take_observer(now, to)
+        self.now = now;
+        self.take_observer(to)
     }
 
     /// Sends the new representation to an observer. `build` adds the options (without Observe) and
@@ -413,16 +431,16 @@ impl<
         code: Code,
         build: impl FnOnce(&mut MessageWriter<'_>) -> Result<(), Overflow>,
     ) -> Result<(), RespondError> {
+        self.now = now;
         let mut build = Some(build);
-        self.send_notification(now, observation, reliability, code, &mut |writer| {
+        self.send_notification(observation, reliability, code, &mut |writer| {
             once(&mut build, writer)
         })
     }
 
     /// Forgets an observer without telling it.
     pub fn end_observation(&mut self, observation: ObservationId) {
-        // What waits behind its notification is due at once, whatever the time.
-        self.forget_observer(Instant::ZERO, observation);
+        self.forget_observer(observation);
     }
 
     /// How many more exchanges there is room for.

@@ -11,7 +11,7 @@ use super::timers::Timer;
 use super::types::{
     EndReason, ObservationId, ObserveError, Outcome, Output, Reliability, RespondError, Responder,
 };
-use super::{Build, Endpoint};
+use super::{Build, Endpoint, OBSERVE};
 use crate::message::{Code, Kind, MessageWriter, Token};
 use crate::option::OptionNumber;
 use crate::security::{Answer, Security};
@@ -62,11 +62,10 @@ impl<
     const REPLIES: usize,
 > Endpoint<S, MTU, EXCHANGES, UNANSWERED, OBSERVERS, RECENT, REPLIES>
 {
-    pub(super) fn take_observer(
-        &mut self,
-        now: Instant,
-        to: Responder,
-    ) -> Result<ObservationId, ObserveError> {
+    pub(super) fn take_observer(&mut self, to: Responder) -> Result<ObservationId, ObserveError> {
+        if !OBSERVE {
+            return Err(ObserveError::Full);
+        }
         let unanswered = self
             .unanswered
             .named(to.slot, to.generation)
@@ -90,7 +89,7 @@ impl<
                 class,
                 sequence: 0,
                 unconfirmed: 0,
-                confirmed_at: now,
+                confirmed_at: self.now,
                 last_id: None,
                 outstanding: NONE,
                 is_reachable: false,
@@ -110,21 +109,23 @@ impl<
 
     pub(super) fn send_notification(
         &mut self,
-        now: Instant,
         id: ObservationId,
         reliability: Reliability,
         code: Code,
         build: Build<'_>,
     ) -> Result<(), RespondError> {
+        if !OBSERVE {
+            return Err(RespondError::Gone);
+        }
         let slot = self.observer_slot(id).ok_or(RespondError::Gone)?;
         if !code.is_response() {
             return Err(RespondError::Code);
         }
-        let way = self.notification_way(now, slot, reliability);
+        let way = self.notification_way(slot, reliability);
         let len = self.write_notification(slot, way, code, build)?;
         let sent = match way {
-            Way::Once => self.notify_once(now, slot, len),
-            Way::Confirmable(exchange) => self.notify_reliably(now, slot, exchange, len),
+            Way::Once => self.notify_once(slot, len),
+            Way::Confirmable(exchange) => self.notify_reliably(slot, exchange, len),
         };
         match sent {
             Ok(()) if !code.is_success() => {
@@ -134,11 +135,11 @@ impl<
                 {
                     exchange.purpose = Purpose::Response(None);
                 }
-                self.forget_observer(now, id);
+                self.forget_observer(id);
             }
             Err(RespondError::Security(_)) => {
                 count(&mut self.stats.not_sealed);
-                self.forget_observer(now, id);
+                self.forget_observer(id);
             }
             Ok(()) | Err(_) => {}
         }
@@ -146,7 +147,7 @@ impl<
     }
 
     /// Whether a notification is confirmable, and the slot of its exchange then.
-    fn notification_way(&self, now: Instant, slot: u16, reliability: Reliability) -> Way {
+    fn notification_way(&self, slot: u16, reliability: Reliability) -> Way {
         let Some(observer) = self.observers.get(slot) else { return Way::Once };
         if observer.outstanding != NONE {
             return Way::Confirmable(observer.outstanding);
@@ -157,7 +158,7 @@ impl<
         let due = reliability == Reliability::Confirmable
             || !is_known
             || observer.unconfirmed.saturating_add(1) >= self.config.confirm_every
-            || now >= observer.confirmed_at + self.config.confirm_within;
+            || self.now >= observer.confirmed_at + self.config.confirm_within;
         match self.exchanges.next_free() {
             Some(free) if due => Way::Confirmable(free),
             _ => Way::Once,
@@ -187,10 +188,10 @@ impl<
         Ok(writer.finish())
     }
 
-    fn notify_once(&mut self, now: Instant, slot: u16, len: usize) -> Result<(), RespondError> {
+    fn notify_once(&mut self, slot: u16, len: usize) -> Result<(), RespondError> {
         let observer = self.observers.get(slot).ok_or(RespondError::Gone)?;
         let (class, binding) = (observer.class, observer.binding.clone());
-        let stored = self.seal_reply(now, class, &binding, Answer::Notification, len)?;
+        let stored = self.seal_reply(class, &binding, Answer::Notification, len)?;
         let observer = self.observers.get_mut(slot).ok_or(RespondError::Gone)?;
         observer.unconfirmed = observer.unconfirmed.saturating_add(1);
         observer.last_id = Some(id_of(&self.scratch));
@@ -203,20 +204,19 @@ impl<
     /// notification it replaces.
     fn notify_reliably(
         &mut self,
-        now: Instant,
         slot: u16,
         exchange: u16,
         len: usize,
     ) -> Result<(), RespondError> {
         let binding = self.observers.get(slot).ok_or(RespondError::Gone)?.binding.clone();
-        let sealed = self.seal_exchange(now, exchange, &binding, Answer::Notification, len)?;
+        let sealed = self.seal_exchange(exchange, &binding, Answer::Notification, len)?;
         let observer = self.observers.get_mut(slot).ok_or(RespondError::Gone)?;
         if observer.outstanding == NONE {
             observer.outstanding = exchange;
             observer.unconfirmed = 0;
-            observer.confirmed_at = now;
+            observer.confirmed_at = self.now;
             let address = observer.address;
-            let taken = self.take_up(now, address, Purpose::Notification(slot), sealed);
+            let taken = self.take_up(address, Purpose::Notification(slot), sealed);
             return taken.map(drop).map_err(|_| RespondError::Overflow);
         }
         if let Some(exchange) = self.exchanges.get_mut(exchange) {
@@ -227,6 +227,9 @@ impl<
 
     /// The slot of an observer that has this name and is not over.
     pub(super) fn observer_slot(&self, id: ObservationId) -> Option<u16> {
+        if !OBSERVE {
+            return None;
+        }
         let observer = self.observers.named(id.slot, id.generation)?;
         observer.ended.is_none().then_some(id.slot)
     }
@@ -238,6 +241,9 @@ impl<
         peer: S::Peer,
         token: Token,
     ) -> Option<u16> {
+        if !OBSERVE {
+            return None;
+        }
         if self.observers.len() == 0 {
             return None;
         }
@@ -251,6 +257,9 @@ impl<
     /// The observer whose last non-confirmable notification had this id. A search of all of them,
     /// but resets are rare and 4 bytes long.
     pub(super) fn notified_with(&self, address: Address, id: u16) -> Option<u16> {
+        if !OBSERVE {
+            return None;
+        }
         let mut observers = self.observers.iter();
         let found = observers.find(|(_, observer)| {
             observer.last_id == Some(id) && observer.address == address && observer.ended.is_none()
@@ -259,32 +268,35 @@ impl<
     }
 
     /// Ends an observation, which is to be reported by `poll`.
-    pub(super) fn observation_over(&mut self, now: Instant, slot: u16, reason: EndReason) {
+    pub(super) fn observation_over(&mut self, slot: u16, reason: EndReason) {
+        if !OBSERVE {
+            return;
+        }
         let Some(observer) = self.observers.get_mut(slot).filter(|o| o.ended.is_none()) else {
             return;
         };
         observer.ended = Some(reason);
-        self.detach_observer(now, slot);
-        self.timers.set(Timer::Observer(slot), now);
+        self.detach_observer(slot);
+        self.timers.set(Timer::Observer(slot), self.now);
     }
 
     /// Ends an observation without a report.
-    pub(super) fn forget_observer(&mut self, now: Instant, id: ObservationId) {
+    pub(super) fn forget_observer(&mut self, id: ObservationId) {
         if let Some(slot) = self.observer_slot(id) {
-            self.detach_observer(now, slot);
+            self.detach_observer(slot);
             self.observers.remove(slot);
         }
     }
 
     /// Takes an observer out of what leads to it, and ends the notification that is out.
-    fn detach_observer(&mut self, now: Instant, slot: u16) {
+    fn detach_observer(&mut self, slot: u16) {
         let Some(observer) = self.observers.get_mut(slot) else { return };
         let outstanding = core::mem::replace(&mut observer.outstanding, NONE);
         let relation = observer.relation;
         self.by_relation.remove(relation, slot);
         let exchange = self.exchanges.get(outstanding);
         if exchange.is_some_and(|e| matches!(e.purpose, Purpose::Notification(of) if of == slot)) {
-            self.release(now, outstanding);
+            self.release(outstanding);
         }
     }
 
@@ -294,6 +306,9 @@ impl<
     }
 
     pub(super) fn observer_due(&mut self, slot: u16) -> Option<Output> {
+        if !OBSERVE {
+            return None;
+        }
         let reason = self.observers.get(slot)?.ended?;
         let observation = ObservationId { slot, generation: self.observers.generation(slot) };
         self.observers.remove(slot);

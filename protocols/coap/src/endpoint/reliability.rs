@@ -57,7 +57,7 @@ impl<
     }
 
     /// Lets an exchange be sent, now or when it is its turn.
-    pub(super) fn enqueue(&mut self, now: Instant, slot: u16) {
+    pub(super) fn enqueue(&mut self, slot: u16) {
         let Some(exchange) = self.exchanges.get_mut(slot) else { return };
         let Some(remote) = self.remotes.get_mut(exchange.remote) else { return };
         exchange.phase = Phase::Ready;
@@ -70,11 +70,11 @@ impl<
             remote.outstanding += 1;
             exchange.counted = true;
         }
-        self.timers.set(Timer::Exchange(slot), now);
+        self.timers.set(Timer::Exchange(slot), self.now);
     }
 
     /// Notes that an exchange is no longer outstanding, and lets the next one take its turn.
-    pub(super) fn settle(&mut self, now: Instant, slot: u16) {
+    pub(super) fn settle(&mut self, slot: u16) {
         let Some(exchange) = self.exchanges.get_mut(slot).filter(|exchange| exchange.counted)
         else {
             return;
@@ -88,7 +88,7 @@ impl<
                     exchange.phase = Phase::Ready;
                     exchange.counted = true;
                 }
-                self.timers.set(Timer::Exchange(next), now);
+                self.timers.set(Timer::Exchange(next), self.now);
             }
         }
     }
@@ -105,7 +105,7 @@ impl<
     }
 
     /// Takes an exchange out of everything that leads to it.
-    pub(super) fn release(&mut self, now: Instant, slot: u16) -> bool {
+    pub(super) fn release(&mut self, slot: u16) -> bool {
         let Some(exchange) = self.exchanges.get(slot) else { return false };
         let (phase, remote) = (exchange.phase, exchange.remote);
         match phase {
@@ -117,7 +117,7 @@ impl<
             }
             _ => {}
         }
-        self.settle(now, slot);
+        self.settle(slot);
         self.unindex(slot);
         self.timers.clear(Timer::Exchange(slot));
         self.remotes.release(remote);
@@ -125,68 +125,66 @@ impl<
     }
 
     /// Ends an exchange whose end is to be reported by `poll`.
-    pub(super) fn end(&mut self, now: Instant, slot: u16, failure: Option<Failure>) {
-        self.settle(now, slot);
+    pub(super) fn end(&mut self, slot: u16, failure: Option<Failure>) {
+        self.settle(slot);
         self.unindex(slot);
         if let Some(exchange) = self.exchanges.get_mut(slot) {
             exchange.phase = Phase::Ended(failure);
-            self.timers.set(Timer::Exchange(slot), now);
+            self.timers.set(Timer::Exchange(slot), self.now);
         }
     }
 
     /// Lets a request wait for the security layer.
-    pub(super) fn hold(&mut self, now: Instant, slot: u16) {
-        self.settle(now, slot);
+    pub(super) fn hold(&mut self, slot: u16) {
+        self.settle(slot);
         if let Some(exchange) = self.exchanges.get_mut(slot) {
             exchange.phase = Phase::Held;
-            let until = *exchange.held_until.get_or_insert(now + self.config.held_timeout);
+            if exchange.held_until == Instant::ZERO {
+                exchange.held_until = self.now + self.config.held_timeout;
+            }
+            let until = exchange.held_until;
             self.held.push(&mut self.exchanges, slot);
             self.timers.set(Timer::Exchange(slot), until);
         }
     }
 
     /// Tries held requests again if the security layer has changed.
-    pub(super) fn retry_held(&mut self, now: Instant) {
+    pub(super) fn retry_held(&mut self) {
         let readiness = self.security.readiness();
         if readiness == self.readiness {
             return;
         }
         self.readiness = readiness;
         while let Some(slot) = self.held.pop(&self.exchanges) {
-            self.enqueue(now, slot);
+            self.enqueue(slot);
         }
     }
 
     /// Deals with an exchange whose timer has run out.
-    pub(super) fn exchange_due(
-        &mut self,
-        now: Instant,
-        slot: u16,
-        buf: &mut [u8],
-    ) -> Option<Output> {
+    pub(super) fn exchange_due(&mut self, slot: u16, buf: &mut [u8]) -> Option<Output> {
         let exchange = self.exchanges.get(slot)?;
         match exchange.phase {
-            Phase::Ready => self.send(now, slot, buf),
-            Phase::Sent if exchange.is_confirmable() => self.retransmit(now, slot, buf),
+            Phase::Ready => self.send(slot, buf),
+            Phase::Sent if exchange.is_confirmable() => self.retransmit(slot, buf),
             Phase::Sent => {
-                self.settle(now, slot);
-                self.wait_for_response(now, slot);
+                self.settle(slot);
+                self.wait_for_response(slot);
                 None
             }
             Phase::Waiting => {
                 let to_group =
-                    matches!(&exchange.purpose, Purpose::Request(request) if request.to_group);
-                self.end(now, slot, (!to_group).then_some(Failure::NoResponse));
+                    matches!(&exchange.purpose, Purpose::Request(request) if request.is_to_group());
+                self.end(slot, (!to_group).then_some(Failure::NoResponse));
                 None
             }
             Phase::Held => {
                 self.held.remove(&mut self.exchanges, slot);
-                self.end(now, slot, Some(Failure::Security(SealError::NotReady)));
+                self.end(slot, Some(Failure::Security(SealError::NotReady)));
                 None
             }
             Phase::Ended(failure) => {
                 let exchange = ExchangeId { slot, generation: self.exchanges.generation(slot) };
-                self.release(now, slot);
+                self.release(slot);
                 Some(Output::Outcome(match failure {
                     Some(reason) => Outcome::Failed { exchange, reason },
                     None => Outcome::Finished { exchange },
@@ -197,14 +195,14 @@ impl<
     }
 
     /// Sends a message for the first time.
-    fn send(&mut self, now: Instant, slot: u16, buf: &mut [u8]) -> Option<Output> {
+    fn send(&mut self, slot: u16, buf: &mut [u8]) -> Option<Output> {
         let is_request = matches!(self.exchanges.get(slot)?.purpose, Purpose::Request(_));
-        if is_request && let Err(error) = self.seal_request(now, slot, buf) {
+        if is_request && let Err(error) = self.seal_request(slot, buf) {
             match error {
-                SealError::NotReady => self.hold(now, slot),
+                SealError::NotReady => self.hold(slot),
                 error => {
                     count(&mut self.stats.not_sealed);
-                    self.end(now, slot, Some(Failure::Security(error)));
+                    self.end(slot, Some(Failure::Security(error)));
                 }
             }
             return None;
@@ -217,7 +215,7 @@ impl<
         let confirmable = exchange.is_confirmable();
         let timeout = match &exchange.purpose {
             Purpose::GroupResponse => None,
-            Purpose::Request(request) if request.to_group => {
+            Purpose::Request(request) if request.is_to_group() => {
                 exchange.phase = Phase::Waiting;
                 Some(micros(self.config.multicast_wait))
             }
@@ -230,48 +228,48 @@ impl<
         let over = exchange.phase != Phase::Sent;
         let output = self.transmit(slot, buf);
         match timeout {
-            Some(timeout) => self.timers.set(Timer::Exchange(slot), after(now, timeout)),
+            Some(timeout) => self.timers.set(Timer::Exchange(slot), after(self.now, timeout)),
             None => {
-                self.release(now, slot);
+                self.release(slot);
             }
         }
         if over {
-            self.settle(now, slot);
+            self.settle(slot);
         }
         output
     }
 
     /// Sends a confirmable message again, or gives it up (RFC 7252 section 4.2).
-    fn retransmit(&mut self, now: Instant, slot: u16, buf: &mut [u8]) -> Option<Output> {
+    fn retransmit(&mut self, slot: u16, buf: &mut [u8]) -> Option<Output> {
         let exchange = self.exchanges.get_mut(slot)?;
         if exchange.retransmissions >= self.config.max_retransmit {
             count(&mut self.stats.timeouts);
-            self.undelivered(now, slot, Failure::Timeout, EndReason::Timeout);
+            self.undelivered(slot, Failure::Timeout, EndReason::Timeout);
             return None;
         }
         exchange.retransmissions += 1;
         exchange.timeout = exchange.timeout.saturating_mul(2);
-        self.timers.set(Timer::Exchange(slot), after(now, exchange.timeout));
+        self.timers.set(Timer::Exchange(slot), after(self.now, exchange.timeout));
         let output = self.transmit(slot, buf)?;
         count(&mut self.stats.retransmitted);
         Some(output)
     }
 
     /// A message was reset or never acknowledged.
-    fn undelivered(&mut self, now: Instant, slot: u16, failure: Failure, reason: EndReason) {
+    fn undelivered(&mut self, slot: u16, failure: Failure, reason: EndReason) {
         let Some(exchange) = self.exchanges.get(slot) else { return };
         let observer = match exchange.purpose {
-            Purpose::Request(_) => return self.end(now, slot, Some(failure)),
+            Purpose::Request(_) => return self.end(slot, Some(failure)),
             Purpose::Ping => {
-                return self.end(now, slot, Some(failure).filter(|it| *it != Failure::Reset));
+                return self.end(slot, Some(failure).filter(|it| *it != Failure::Reset));
             }
             Purpose::Notification(observer) => Some(observer),
             Purpose::Response(observation) => observation.and_then(|id| self.observer_slot(id)),
             Purpose::GroupResponse => None,
         };
-        self.release(now, slot);
+        self.release(slot);
         if let Some(observer) = observer {
-            self.observation_over(now, observer, reason);
+            self.observation_over(observer, reason);
         }
     }
 
@@ -307,15 +305,15 @@ impl<
     }
 
     /// The request has arrived, or should have; its response may take its time.
-    fn wait_for_response(&mut self, now: Instant, slot: u16) {
+    fn wait_for_response(&mut self, slot: u16) {
         if let Some(exchange) = self.exchanges.get_mut(slot) {
             exchange.phase = Phase::Waiting;
-            self.timers.set(Timer::Exchange(slot), now + self.config.response_timeout);
+            self.timers.set(Timer::Exchange(slot), self.now + self.config.response_timeout);
         }
     }
 
     /// An empty acknowledgement came.
-    pub(super) fn on_acknowledgement(&mut self, now: Instant, from: Address, id: u16) {
+    pub(super) fn on_acknowledgement(&mut self, from: Address, id: u16) {
         let sent = self.sent_with(from, id).filter(|slot| {
             let exchange = self.exchanges.get(*slot);
             exchange
@@ -327,15 +325,15 @@ impl<
             Purpose::Request(request) => {
                 let wants_response = request.wants_response;
                 self.unindex(slot);
-                self.settle(now, slot);
+                self.settle(slot);
                 if wants_response {
-                    self.wait_for_response(now, slot);
+                    self.wait_for_response(slot);
                 } else {
-                    self.end(now, slot, None);
+                    self.end(slot, None);
                 }
                 return;
             }
-            Purpose::Ping => return self.end(now, slot, None),
+            Purpose::Ping => return self.end(slot, None),
             Purpose::Notification(observer) => Some(*observer),
             Purpose::Response(_) | Purpose::GroupResponse => None,
         };
@@ -347,21 +345,21 @@ impl<
             if let Some(observer) = observer.and_then(|slot| self.observers.get_mut(slot)) {
                 observer.outstanding = super::table::NONE;
             }
-            self.release(now, slot);
+            self.release(slot);
         } else {
-            // A newer notification took its place: that one is sent now, by its own rules.
-            self.settle(now, slot);
+            // A newer notification took its place: that one is sent self.now, by its own rules.
+            self.settle(slot);
             self.unindex(slot);
-            self.enqueue(now, slot);
+            self.enqueue(slot);
         }
     }
 
     /// A reset came.
-    pub(super) fn on_reset(&mut self, now: Instant, from: Address, id: u16) {
+    pub(super) fn on_reset(&mut self, from: Address, id: u16) {
         if let Some(slot) = self.sent_with(from, id) {
-            self.undelivered(now, slot, Failure::Reset, EndReason::Reset);
+            self.undelivered(slot, Failure::Reset, EndReason::Reset);
         } else if let Some(observer) = self.notified_with(from, id) {
-            self.observation_over(now, observer, EndReason::Reset);
+            self.observation_over(observer, EndReason::Reset);
         } else {
             count(&mut self.stats.unmatched);
         }
@@ -384,7 +382,7 @@ impl<
 
     /// Seals the request in a slot's buffer in place, by way of `buf`.
     #[inline(never)]
-    fn seal_request(&mut self, now: Instant, slot: u16, buf: &mut [u8]) -> Result<(), SealError> {
+    fn seal_request(&mut self, slot: u16, buf: &mut [u8]) -> Result<(), SealError> {
         let id = match self.exchanges.get(slot).and_then(|e| self.remotes.get(e.remote)) {
             Some(remote) => self.next_id(remote.address),
             None => return Err(SealError::NoPeer),
@@ -404,24 +402,24 @@ impl<
         let inner = Message::parse(inner).map_err(|_| SealError::Overflow)?;
         let longest = buf.len().min(MTU);
         let out = buf.get_mut(..longest).unwrap_or_default();
-        let sealed = self.security.seal_request(now, request.peer, inner, out)?;
+        let sealed = self.security.seal_request(self.now, request.peer, inner, out)?;
         let outer = out.get(..sealed.len).ok_or(SealError::Overflow)?;
         buffer.get_mut(..sealed.len).ok_or(SealError::Overflow)?.copy_from_slice(outer);
         exchange.len = u16::try_from(sealed.len).map_err(|_| SealError::Overflow)?;
         request.binding = Some(sealed.binding);
-        self.redirect(now, slot, sealed.address);
+        self.redirect(slot, sealed.address);
         Ok(())
     }
 
     /// Notes that a message goes to another address than was known when it was taken.
-    fn redirect(&mut self, now: Instant, slot: u16, address: SocketAddr) {
+    fn redirect(&mut self, slot: u16, address: SocketAddr) {
         let address = self.secret.address(address);
         let Some(exchange) = self.exchanges.get(slot) else { return };
         if self.remotes.get(exchange.remote).is_none_or(|old| old.address == address) {
             return;
         }
         let counted = exchange.counted;
-        self.settle(now, slot);
+        self.settle(slot);
         let Some(exchange) = self.exchanges.get_mut(slot) else { return };
         self.remotes.release(exchange.remote);
         let Some(remote) = self.remotes.acquire(address) else {

@@ -8,7 +8,7 @@ use super::reliability::after;
 use super::stats::count;
 use super::timers::Timer;
 use super::types::{EndReason, Event, ObservationId, RespondError, Responder, Via};
-use super::{Build, Config, Endpoint};
+use super::{Build, Config, Endpoint, GROUPS, OBSERVE};
 use crate::message::{Code, Kind, Message, MessageWriter, Token};
 use crate::option::OptionNumber;
 use crate::security::{Answer, Opening, Security};
@@ -55,16 +55,15 @@ impl<
     #[inline(never)]
     pub(super) fn on_request<'b>(
         &mut self,
-        now: Instant,
         from: Address,
         via: Via,
         outer: Message<'b>,
         scratch: &'b mut [u8],
     ) -> Option<Event<'b, S::Peer>> {
         let key = self.message_key(from, outer);
-        if let Some(progress) = self.recent.find(key, now) {
+        if let Some(progress) = self.recent.find(key, self.now) {
             count(&mut self.stats.duplicates);
-            self.on_duplicate(now, from, outer.id(), key, progress);
+            self.on_duplicate(from, outer.id(), key, progress);
             return None;
         }
         // Before it is opened: a request that cannot be taken costs nothing, and comes again.
@@ -72,13 +71,13 @@ impl<
             count(&mut self.stats.no_room);
             return None;
         }
-        match self.security.open_request(now, from.socket, outer, scratch) {
+        match self.security.open_request(self.now, from.socket, outer, scratch) {
             Opening::Drop => {
                 count(&mut self.stats.not_authentic);
                 None
             }
             Opening::Answer { code, max_age, content_format, payload } => {
-                self.answer_for_security(now, from, via, outer, None, &mut |writer| {
+                self.answer_for_security(from, via, outer, None, &mut |writer| {
                     writer.set_code(code);
                     if let Some(format) = content_format {
                         writer.option_uint(OptionNumber::CONTENT_FORMAT, u32::from(format))?;
@@ -92,7 +91,7 @@ impl<
                 None
             }
             Opening::Challenge { binding, echo } => {
-                self.answer_for_security(now, from, via, outer, Some(binding), &mut |writer| {
+                self.answer_for_security(from, via, outer, Some(binding), &mut |writer| {
                     writer.set_code(Code::UNAUTHORIZED);
                     writer.option(OptionNumber::ECHO, echo)?;
                     Ok(())
@@ -100,8 +99,7 @@ impl<
                 None
             }
             Opening::Request { peer, binding, inner } => {
-                let responder =
-                    self.take_request(now, from, via, outer, key, (peer, binding, inner))?;
+                let responder = self.take_request(from, via, outer, key, (peer, binding, inner))?;
                 Some(Event::Request { responder, peer, message: inner, via })
             }
         }
@@ -110,7 +108,6 @@ impl<
     /// Keeps what the response to a request will need.
     fn take_request(
         &mut self,
-        now: Instant,
         from: Address,
         via: Via,
         outer: Message<'_>,
@@ -118,8 +115,8 @@ impl<
         (peer, binding, inner): (S::Peer, S::Binding, Message<'_>),
     ) -> Option<Responder> {
         let class = self.class_of(peer, from);
-        let wants_observation = self.observe_option(now, from, peer, inner);
-        let expires = now + self.config.answer_timeout;
+        let wants_observation = self.observe_option(from, peer, inner);
+        let expires = self.now + self.config.answer_timeout;
         let (slot, generation) = self.unanswered.insert(Unanswered {
             peer,
             binding,
@@ -136,30 +133,27 @@ impl<
                 Class::Verified => u32::MAX,
                 Class::Anybody => allowance(&self.config, outer),
             },
-            wants_observation: wants_observation && via == Via::Unicast,
+            wants_observation: wants_observation && !via.is_group(),
             observation: None,
             expires,
         })?;
         let (progress, due) = match outer.kind() {
             Kind::Confirmable => {
-                (Progress::Unanswered(slot), expires.min(now + self.config.processing_delay))
+                (Progress::Unanswered(slot), expires.min(self.now + self.config.processing_delay))
             }
             _ => (Progress::Silent, expires),
         };
-        self.remember(now, class, key, progress, outer.kind());
+        self.remember(class, key, progress, outer.kind());
         self.timers.set(Timer::Unanswered(slot), due);
         Some(Responder { slot, generation })
     }
 
     /// Whether a request asks for an observation. One that ends an observation, or takes its token
     /// for something else, ends it.
-    fn observe_option(
-        &mut self,
-        now: Instant,
-        from: Address,
-        peer: S::Peer,
-        request: Message<'_>,
-    ) -> bool {
+    fn observe_option(&mut self, from: Address, peer: S::Peer, request: Message<'_>) -> bool {
+        if !OBSERVE {
+            return false;
+        }
         let observe = request
             .option_uint(OptionNumber::OBSERVE)
             .filter(|_| matches!(request.code(), Code::GET | Code::FETCH));
@@ -169,13 +163,13 @@ impl<
         if let Some(observer) = self.find_observer(from, peer, request.token()) {
             let asked = observe == Some(1);
             let reason = if asked { EndReason::Deregistered } else { EndReason::TokenReused };
-            self.observation_over(now, observer, reason);
+            self.observation_over(observer, reason);
         }
         false
     }
 
     /// A request comes again: so does what was said to it.
-    fn on_duplicate(&mut self, now: Instant, from: Address, id: u16, key: u64, progress: Progress) {
+    fn on_duplicate(&mut self, from: Address, id: u16, key: u64, progress: Progress) {
         match progress {
             Progress::Silent => {}
             Progress::Acknowledged => self.reply(from, Reply::Empty(Kind::Acknowledgement, id)),
@@ -185,30 +179,30 @@ impl<
             Progress::Replied(_) => count(&mut self.stats.replies_lost),
             Progress::Unanswered(slot) => {
                 if self.unanswered.get(slot).is_some_and(|unanswered| unanswered.key == key) {
-                    self.acknowledge(now, slot);
+                    self.acknowledge(slot);
                 }
             }
         }
     }
 
     /// Sends an empty acknowledgement; the response becomes a separate one.
-    fn acknowledge(&mut self, now: Instant, slot: u16) {
+    fn acknowledge(&mut self, slot: u16) {
         let Some(unanswered) = self.unanswered.get_mut(slot) else { return };
         if unanswered.kind != Kind::Confirmable || unanswered.acknowledged {
             return;
         }
         unanswered.acknowledged = true;
         let (address, id, key) = (unanswered.address, unanswered.id, unanswered.key);
-        self.timers.set(Timer::Unanswered(slot), unanswered.expires.max(now));
+        self.timers.set(Timer::Unanswered(slot), unanswered.expires.max(self.now));
         self.recent.update(key, Progress::Acknowledged);
         self.reply(address, Reply::Empty(Kind::Acknowledgement, id));
     }
 
     /// Deals with an unanswered request whose timer has run out.
-    pub(super) fn unanswered_due(&mut self, now: Instant, slot: u16) {
+    pub(super) fn unanswered_due(&mut self, slot: u16) {
         let Some(unanswered) = self.unanswered.get(slot) else { return };
-        let expired = unanswered.expires <= now;
-        self.acknowledge(now, slot);
+        let expired = unanswered.expires <= self.now;
+        self.acknowledge(slot);
         if expired {
             count(&mut self.stats.unanswered);
             self.give_up(slot);
@@ -220,9 +214,9 @@ impl<
         self.unanswered.remove(slot);
     }
 
-    pub(super) fn leave_unanswered(&mut self, now: Instant, to: Responder) {
+    pub(super) fn leave_unanswered(&mut self, to: Responder) {
         if self.unanswered.named(to.slot, to.generation).is_some() {
-            self.acknowledge(now, to.slot);
+            self.acknowledge(to.slot);
             self.give_up(to.slot);
         }
     }
@@ -247,7 +241,6 @@ impl<
 
     pub(super) fn send_response(
         &mut self,
-        now: Instant,
         to: Responder,
         code: Code,
         build: Build<'_>,
@@ -256,30 +249,31 @@ impl<
         if !code.is_response() {
             return Err(RespondError::Code);
         }
-        if let Some(observation) = unanswered.observation
+        if OBSERVE
+            && let Some(observation) = unanswered.observation
             && !(code.is_success() && self.observer_slot(observation).is_some())
         {
-            self.forget_observer(now, observation);
+            self.forget_observer(observation);
             if let Some(unanswered) = self.unanswered.get_mut(to.slot) {
                 unanswered.observation = None;
             }
         }
         let unanswered = self.unanswered.get(to.slot).ok_or(RespondError::Gone)?;
         if unanswered.unwanted >> (code.class() - 1) & 1 == 1 {
-            self.leave_unanswered(now, to);
+            self.leave_unanswered(to);
             return Ok(());
         }
         let way = self.way_of(unanswered);
         let len = self.write_response(to.slot, way, code, build)?;
         let outcome = match way {
-            Way::Piggybacked | Way::NonConfirmable => self.send_reply(now, to.slot, way, len),
-            Way::Separate | Way::AtLeisure => self.send_separately(now, to.slot, way, len),
+            Way::Piggybacked | Way::NonConfirmable => self.send_reply(to.slot, way, len),
+            Way::Separate | Way::AtLeisure => self.send_separately(to.slot, way, len),
         };
         match outcome {
             Ok(()) => self.give_up(to.slot),
             Err(RespondError::Security(_)) => {
                 count(&mut self.stats.not_sealed);
-                self.leave_unanswered(now, to);
+                self.leave_unanswered(to);
             }
             Err(_) => {}
         }
@@ -289,7 +283,7 @@ impl<
     /// How the response to a request travels.
     fn way_of(&self, unanswered: &Unanswered<S::Peer, S::Binding>) -> Way {
         match (unanswered.kind, unanswered.via) {
-            (_, Via::Multicast) => Way::AtLeisure,
+            (_, via) if via.is_group() => Way::AtLeisure,
             (Kind::Confirmable, _) if !unanswered.acknowledged => Way::Piggybacked,
             (Kind::Confirmable, _) if self.exchanges.next_free().is_some() => Way::Separate,
             _ => Way::NonConfirmable,
@@ -316,7 +310,8 @@ impl<
             Way::NonConfirmable | Way::AtLeisure => (Kind::NonConfirmable, own_id),
         };
         let mut writer = MessageWriter::new(&mut self.scratch, kind, code, id, unanswered.token)?;
-        if let Some(id) = unanswered.observation.filter(|_| code.is_success())
+        if OBSERVE
+            && let Some(id) = unanswered.observation.filter(|_| code.is_success())
             && let Some(observer) = self.observers.get_mut(id.slot)
         {
             writer.option_uint(OptionNumber::OBSERVE, observer.next_sequence())?;
@@ -331,17 +326,11 @@ impl<
     }
 
     /// Sends the response in the scratch once.
-    fn send_reply(
-        &mut self,
-        now: Instant,
-        slot: u16,
-        way: Way,
-        len: usize,
-    ) -> Result<(), RespondError> {
+    fn send_reply(&mut self, slot: u16, way: Way, len: usize) -> Result<(), RespondError> {
         let unanswered = self.unanswered.get(slot).ok_or(RespondError::Gone)?;
         let (class, key, address) = (unanswered.class, unanswered.key, unanswered.address);
         let binding = unanswered.binding.clone();
-        let stored = self.seal_reply(now, class, &binding, Answer::First, len)?;
+        let stored = self.seal_reply(class, &binding, Answer::First, len)?;
         if way == Way::Piggybacked {
             self.recent.update(key, Progress::Replied(stored));
         }
@@ -350,17 +339,11 @@ impl<
     }
 
     /// Sends the response in the scratch as an exchange, until it is acknowledged, or once and later.
-    fn send_separately(
-        &mut self,
-        now: Instant,
-        slot: u16,
-        way: Way,
-        len: usize,
-    ) -> Result<(), RespondError> {
+    fn send_separately(&mut self, slot: u16, way: Way, len: usize) -> Result<(), RespondError> {
         let unanswered = self.unanswered.get(slot).ok_or(RespondError::Gone)?;
         let (address, budget) = (unanswered.address, unanswered.budget);
         let purpose = match way {
-            Way::AtLeisure => Purpose::GroupResponse,
+            Way::AtLeisure if GROUPS => Purpose::GroupResponse,
             _ => Purpose::Response(unanswered.observation),
         };
         let binding = unanswered.binding.clone();
@@ -368,14 +351,14 @@ impl<
             count(&mut self.stats.no_room);
             return Ok(());
         };
-        let sealed = self.seal_exchange(now, free, &binding, Answer::First, len)?;
-        let Ok(exchange) = self.take_up(now, address, purpose, sealed) else { return Ok(()) };
+        let sealed = self.seal_exchange(free, &binding, Answer::First, len)?;
+        let Ok(exchange) = self.take_up(address, purpose, sealed) else { return Ok(()) };
         if let Some(exchange) = self.exchanges.get_mut(exchange.slot) {
             exchange.budget = budget;
         }
-        if way == Way::AtLeisure {
+        if GROUPS && way == Way::AtLeisure {
             let delay = self.secret.random_below(micros(self.config.leisure));
-            self.timers.set(Timer::Exchange(exchange.slot), after(now, delay));
+            self.timers.set(Timer::Exchange(exchange.slot), after(self.now, delay));
         }
         Ok(())
     }
@@ -383,7 +366,6 @@ impl<
     /// Seals the response of this length in the scratch into the memory for replies.
     pub(super) fn seal_reply(
         &mut self,
-        now: Instant,
         class: Class,
         binding: &S::Binding,
         role: Answer,
@@ -392,14 +374,13 @@ impl<
         let inner = written(&self.scratch, len)?;
         let longest = (len + S::OVERHEAD).min(MTU);
         let room = self.replies.room(class, longest).ok_or(RespondError::Overflow)?;
-        let sealed = self.security.seal_response(now, binding, role, inner, room);
+        let sealed = self.security.seal_response(self.now, binding, role, inner, room);
         Ok(self.replies.commit(class, sealed.map_err(RespondError::Security)?))
     }
 
     /// Seals the response of this length in the scratch into the buffer of an exchange.
     pub(super) fn seal_exchange(
         &mut self,
-        now: Instant,
         slot: u16,
         binding: &S::Binding,
         role: Answer,
@@ -407,7 +388,7 @@ impl<
     ) -> Result<u16, RespondError> {
         let inner = written(&self.scratch, len)?;
         let buffer = self.buffers.get_mut(usize::from(slot)).ok_or(RespondError::Overflow)?;
-        let sealed = self.security.seal_response(now, binding, role, inner, buffer);
+        let sealed = self.security.seal_response(self.now, binding, role, inner, buffer);
         let sealed = sealed.map_err(RespondError::Security)?;
         u16::try_from(sealed).map_err(|_| RespondError::Overflow)
     }
@@ -416,34 +397,32 @@ impl<
     /// 5.00 and changes that as well. Sealed if there is a binding.
     fn answer_for_security(
         &mut self,
-        now: Instant,
         from: Address,
         via: Via,
         request: Message<'_>,
         binding: Option<S::Binding>,
         build: Build<'_>,
     ) {
-        if via == Via::Multicast {
+        if via.is_group() {
             return;
         }
         let (kind, id) = match request.kind() {
             Kind::Confirmable => (Kind::Acknowledgement, request.id()),
             _ => (Kind::NonConfirmable, self.next_id(from)),
         };
-        let sent = self.seal_answer(now, binding, request, (kind, id), build);
+        let sent = self.seal_answer(binding, request, (kind, id), build);
         let Some(stored) = sent else { return count(&mut self.stats.not_sealed) };
         let progress = match request.kind() {
             Kind::Confirmable => Progress::Replied(stored),
             _ => Progress::Silent,
         };
         let key = self.message_key(from, request);
-        self.remember(now, Class::Anybody, key, progress, request.kind());
+        self.remember(Class::Anybody, key, progress, request.kind());
         self.reply(from, Reply::Stored(stored));
     }
 
     fn seal_answer(
         &mut self,
-        now: Instant,
         binding: Option<S::Binding>,
         request: Message<'_>,
         (kind, id): (Kind, u16),
@@ -460,7 +439,7 @@ impl<
         }
         if let Some(binding) = binding {
             let role = Answer::Notification;
-            return self.seal_reply(now, Class::Anybody, &binding, role, len).ok();
+            return self.seal_reply(Class::Anybody, &binding, role, len).ok();
         }
         let room = self.replies.room(Class::Anybody, len)?;
         room.copy_from_slice(self.scratch.get(..len)?);
@@ -481,20 +460,13 @@ impl<
     }
 
     /// Remembers a message for as long as it can have duplicates.
-    pub(super) fn remember(
-        &mut self,
-        now: Instant,
-        class: Class,
-        key: u64,
-        progress: Progress,
-        kind: Kind,
-    ) {
+    pub(super) fn remember(&mut self, class: Class, key: u64, progress: Progress, kind: Kind) {
         let lifetime = match kind {
             Kind::Confirmable => self.exchange_lifetime,
             _ => self.non_lifetime,
         };
-        let expires = Instant::from_micros(now.as_micros().saturating_add(lifetime));
-        if self.recent.insert(class, key, progress, now, expires) {
+        let expires = Instant::from_micros(self.now.as_micros().saturating_add(lifetime));
+        if self.recent.insert(class, key, progress, self.now, expires) {
             count(&mut self.stats.forgotten_early);
         }
     }

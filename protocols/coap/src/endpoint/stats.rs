@@ -43,7 +43,8 @@ pub struct Stats {
     pub timeouts: u32,
 }
 
-/// Adds one to a counter.
+/// Adds one to a counter. Not inlined: it is called in many places.
+#[inline(never)]
 pub(crate) const fn count(counter: &mut u32) {
     *counter = counter.wrapping_add(1);
 }

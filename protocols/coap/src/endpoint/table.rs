@@ -10,8 +10,10 @@ pub(super) const NONE: u16 = u16::MAX;
 #[derive(Debug)]
 pub(super) struct Table<T, const N: usize> {
     slots: [Slot<T>; N],
-    /// The first free slot, which leads to the others.
+    /// The first slot that was given back, which leads to the others, or [`NONE`].
     free: u16,
+    /// The first slot that was never used; those behind it were not either.
+    fresh: u16,
     len: u16,
 }
 
@@ -25,23 +27,21 @@ struct Slot<T> {
 impl<T, const N: usize> Table<T, N> {
     pub(super) fn new() -> Self {
         const { assert!(N < NONE as usize, "a table has up to 65,534 slots") };
-        let next = |i: usize| u16::try_from(i + 1).ok().filter(|_| i + 1 < N).unwrap_or(NONE);
-        Self {
-            slots: core::array::from_fn(|i| Slot {
-                generation: 0,
-                next_free: next(i),
-                value: None,
-            }),
-            free: if N == 0 { NONE } else { 0 },
-            len: 0,
-        }
+        // Not a constant, of which a whole empty slot would be in the image.
+        let slots = core::array::from_fn(|_| Slot { generation: 0, next_free: NONE, value: None });
+        Self { slots, free: NONE, fresh: 0, len: 0 }
     }
 
     /// Puts a value into a free slot, or drops it if there is none.
+    #[inline(never)]
     pub(super) fn insert(&mut self, value: T) -> Option<(u16, u32)> {
-        let index = self.free;
+        let index = self.next_free()?;
         let slot = self.slots.get_mut(usize::from(index))?;
-        self.free = slot.next_free;
+        if index == self.fresh {
+            self.fresh += 1;
+        } else {
+            self.free = slot.next_free;
+        }
         self.len += 1;
         slot.generation = slot.generation.wrapping_add(1);
         slot.value = Some(value);
@@ -50,10 +50,12 @@ impl<T, const N: usize> Table<T, N> {
 
     /// The slot that the next insertion takes.
     pub(super) fn next_free(&self) -> Option<u16> {
-        Some(self.free).filter(|free| *free != NONE)
+        let index = if self.free == NONE { self.fresh } else { self.free };
+        (usize::from(index) < N).then_some(index)
     }
 
     /// Drops a value. (It is not given back: values are large, and nobody wants them.)
+    #[inline(never)]
     pub(super) fn remove(&mut self, index: u16) -> bool {
         let slot = self.slots.get_mut(usize::from(index)).filter(|slot| slot.value.is_some());
         let Some(slot) = slot else { return false };
@@ -64,15 +66,18 @@ impl<T, const N: usize> Table<T, N> {
         true
     }
 
+    #[inline(never)]
     pub(super) fn get(&self, index: u16) -> Option<&T> {
         self.slots.get(usize::from(index))?.value.as_ref()
     }
 
+    #[inline(never)]
     pub(super) fn get_mut(&mut self, index: u16) -> Option<&mut T> {
         self.slots.get_mut(usize::from(index))?.value.as_mut()
     }
 
     /// The value that had this generation when it was inserted.
+    #[inline(never)]
     pub(super) fn named(&self, index: u16, generation: u32) -> Option<&T> {
         let slot = self.slots.get(usize::from(index))?;
         slot.value.as_ref().filter(|_| slot.generation == generation)

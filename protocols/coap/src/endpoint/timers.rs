@@ -31,11 +31,13 @@ impl<const E: usize, const U: usize, const O: usize> Timers<E, U, O> {
         }
     }
 
+    #[inline(never)]
     pub(super) fn set(&mut self, timer: Timer, at: Instant) {
         let (deadlines, slot) = self.table_of(timer);
         deadlines.set(slot, at);
     }
 
+    #[inline(never)]
     pub(super) fn clear(&mut self, timer: Timer) {
         let (deadlines, slot) = self.table_of(timer);
         deadlines.clear(slot);

@@ -15,6 +15,14 @@ pub enum Via {
     Multicast,
 }
 
+impl Via {
+    /// Whether everybody was asked, in a build that knows groups. In one that does not, nothing that
+    /// was sent to a group gets past the endpoint's door.
+    pub(super) fn is_group(self) -> bool {
+        super::GROUPS && self == Self::Multicast
+    }
+}
+
 /// Whether a message is to be acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reliability {

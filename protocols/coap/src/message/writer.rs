@@ -99,10 +99,14 @@ impl<'a> MessageWriter<'a> {
     /// # Errors
     /// As [`MessageWriter::option`].
     pub fn path(&mut self, path: &str) -> Result<&mut Self, Overflow> {
-        let path = path.trim_matches('/');
+        // Bytes, since searching text takes more code.
+        let mut path = path.as_bytes();
+        while let [b'/', rest @ ..] | [rest @ .., b'/'] = path {
+            path = rest;
+        }
         if !path.is_empty() {
-            for segment in path.split('/') {
-                self.option(OptionNumber::URI_PATH, segment.as_bytes())?;
+            for segment in path.split(|byte| *byte == b'/') {
+                self.option(OptionNumber::URI_PATH, segment)?;
             }
         }
         Ok(self)
