@@ -6,6 +6,7 @@ use crate::crypto::{self, Purpose};
 use crate::error::{DeriveError, ProtectError, UnprotectError};
 use crate::header::{CoseHeader, EchoValue, MAX_HEADER_LEN, MAX_PARTIAL_IV, encode_piv};
 use crate::id::{IdContext, KeyId};
+use crate::kdf;
 use crate::replay::ReplayWindow;
 use crate::sequence::SequenceReservation;
 use crate::transform::{self, Cipher, Wrapping};
@@ -13,6 +14,9 @@ use capmesh_coap::message::Message;
 use capmesh_coap::option::OptionNumber;
 use core::fmt;
 use zeroize::{Zeroize, ZeroizeOnDrop};
+
+/// Whether contexts can have an ID Context in this build.
+const ID_CONTEXT: bool = cfg!(feature = "id-context");
 
 /// What a context is derived from (RFC 8613 section 3.2). Each pair of ID Context and Sender ID may
 /// be used with one Master Secret and Master Salt only once, by one side (section 3.3).
@@ -22,7 +26,8 @@ pub struct Parameters<'a> {
     pub master_secret: &'a [u8],
     /// May be empty.
     pub master_salt: &'a [u8],
-    /// Told to the peer in every request if it is present. At most 16 bytes.
+    /// Told to the peer in every request if it is present. At most 16 bytes; none at all without the
+    /// feature `id-context`.
     pub id_context: Option<&'a [u8]>,
     /// What this side calls itself. At most 7 bytes.
     pub sender_id: &'a [u8],
@@ -47,6 +52,7 @@ pub enum Replay {
     Known(ReplayWindow),
     /// Nothing: the context existed before a restart. Requests are refused until one echoes
     /// [`Context::echo`].
+    #[cfg(feature = "persistence")]
     Lost,
 }
 
@@ -89,16 +95,6 @@ struct Keys {
     common_iv: [u8; NONCE_LEN],
 }
 
-/// The state that decides which requests are accepted.
-enum Requests {
-    Known(ReplayWindow),
-    /// `echo` is a sequence number that this side had not reached before the restart, so a request
-    /// that carries it was made after (RFC 9175 Appendix A item 3).
-    Lost {
-        echo: u64,
-    },
-}
-
 /// A security context shared with one peer.
 ///
 /// It takes at most 160 bytes; the key schedule is derived anew for each message.
@@ -108,7 +104,12 @@ pub struct Context {
     recipient_id: KeyId,
     id_context: Option<IdContext>,
     sequence: SequenceReservation,
-    requests: Requests,
+    window: ReplayWindow,
+    /// Whether the window is lost. Ask [`Context::is_lost`].
+    lost: bool,
+    /// Then, a sequence number that this side had not reached before the restart, so that a request
+    /// that echoes it was made after (RFC 9175 Appendix A item 3).
+    echo: u64,
     limits: KeyUse,
     used: KeyUse,
 }
@@ -146,22 +147,37 @@ impl Context {
         }
         let id_context = match parameters.id_context {
             None => None,
+            Some(_) if !ID_CONTEXT => return Err(DeriveError::IdContextTooLong),
             Some(bytes) => Some(IdContext::new(bytes).ok_or(DeriveError::IdContextTooLong)?),
         };
         let mut keys = Keys { sender: [0; _], recipient: [0; _], common_iv: [0; _] };
-        let prk = crypto::extract(parameters.master_salt, parameters.master_secret);
-        let id = id_context.as_ref();
+        let mut prk = kdf::extract(parameters.master_salt, parameters.master_secret);
+        let id = id_context.as_ref().filter(|_| ID_CONTEXT);
         crypto::expand(&prk, Purpose::Key(&sender_id), id, &mut keys.sender);
         crypto::expand(&prk, Purpose::Key(&recipient_id), id, &mut keys.recipient);
         crypto::expand(&prk, Purpose::Iv, id, &mut keys.common_iv);
-        let requests = match replay {
-            Replay::Known(window) => Requests::Known(window),
-            Replay::Lost => Requests::Lost { echo: sequence.next() },
+        prk.zeroize();
+        let (window, lost) = match replay {
+            Replay::Known(window) => (window, false),
+            #[cfg(feature = "persistence")]
+            Replay::Lost => (ReplayWindow::EMPTY, true),
         };
+        let echo = sequence.next();
         let messages = u32::try_from(sequence.next()).unwrap_or(u32::MAX);
         let used = KeyUse { messages, forgeries: 0 };
         let limits = KeyUse::DEFAULT;
-        Ok(Self { keys, sender_id, recipient_id, id_context, sequence, requests, limits, used })
+        Ok(Self {
+            keys,
+            sender_id,
+            recipient_id,
+            id_context,
+            sequence,
+            window,
+            lost,
+            echo,
+            limits,
+            used,
+        })
     }
 
     /// Sets other limits than [`KeyUse::DEFAULT`].
@@ -184,7 +200,7 @@ impl Context {
     /// The ID Context, if there is one.
     #[must_use]
     pub const fn id_context(&self) -> Option<&IdContext> {
-        self.id_context.as_ref()
+        if ID_CONTEXT { self.id_context.as_ref() } else { None }
     }
 
     /// Where sequence numbers come from; see there for what to store when.
@@ -201,19 +217,21 @@ impl Context {
     /// The replay window, for storing it at an orderly stop, or what stands for it.
     #[must_use]
     pub const fn replay(&self) -> Replay {
-        match self.requests {
-            Requests::Known(window) => Replay::Known(window),
-            Requests::Lost { .. } => Replay::Lost,
+        #[cfg(feature = "persistence")]
+        if self.lost {
+            return Replay::Lost;
         }
+        Replay::Known(self.window)
     }
 
     /// The Echo value that proves a request fresh, while the replay window is lost.
     #[must_use]
     pub fn echo(&self) -> Option<EchoValue> {
-        match self.requests {
-            Requests::Lost { echo } => Some(encode_piv(echo)),
-            Requests::Known(_) => None,
-        }
+        self.is_lost().then(|| encode_piv(self.echo))
+    }
+
+    const fn is_lost(&self) -> bool {
+        cfg!(feature = "persistence") && self.lost
     }
 
     /// Whether seven eighths of a limit are used up: of [`KeyUse`], or of the sequence numbers. From
@@ -229,9 +247,9 @@ impl Context {
     #[must_use]
     pub fn matches(&self, header: &CoseHeader<'_>) -> bool {
         header.kid == Some(self.recipient_id.as_bytes())
-            && header
-                .kid_context
-                .is_none_or(|context| self.id_context.is_some_and(|own| own.as_bytes() == context))
+            && header.kid_context.is_none_or(|context| {
+                self.id_context().is_some_and(|own| own.as_bytes() == context)
+            })
     }
 
     /// Protects a request: writes the outer message to `out`, which must not overlap `inner`, and
@@ -266,8 +284,8 @@ impl Context {
         let piv = self.sequence.take()?;
         let cipher = self.own_request_cipher(piv);
         let mut buf = [0; MAX_HEADER_LEN];
-        let id_context = self.id_context.as_ref();
-        let header = CoseHeader::write(Some(piv), id_context, Some(&self.sender_id), &mut buf);
+        let header =
+            CoseHeader::write(Some(piv), self.id_context(), Some(&self.sender_id), &mut buf);
         let len = transform::seal(inner, &Wrapping { header, message_3 }, &cipher, out)?;
         let observe = inner.option(OptionNumber::OBSERVE).is_some();
         Ok((len, Binding::new(piv, observe)))
@@ -306,15 +324,14 @@ impl Context {
         if !self.matches(&header) {
             return Err(UnprotectError::ContextNotFound);
         }
-        if matches!(&self.requests, Requests::Known(window) if !window.is_new(piv)) {
+        if !self.is_lost() && !self.window.is_new(piv) {
             return Err(UnprotectError::Replay);
         }
         let request = (&self.recipient_id, piv);
         let start = self.decrypt(outer, request, request, scratch);
         let start = self.count(start)?;
-        match &mut self.requests {
-            Requests::Known(window) => window.accept(piv),
-            Requests::Lost { .. } => {}
+        if !self.is_lost() {
+            self.window.accept(piv);
         }
         let inner = transform::assemble(outer, start, None, scratch)?;
         if !inner.code().is_request() {
@@ -325,7 +342,8 @@ impl Context {
             if inner.option(OptionNumber::ECHO) != Some(echo.as_bytes()) {
                 return Err(UnprotectError::Unverified(binding));
             }
-            self.requests = Requests::Known(ReplayWindow::starting_with(piv));
+            self.window = ReplayWindow::starting_with(piv);
+            self.lost = false;
         }
         Ok((inner, binding))
     }
@@ -342,10 +360,7 @@ impl Context {
         inner: Message<'_>,
         out: &mut [u8],
     ) -> Result<usize, ProtectError> {
-        let nonce_is_free = match &mut self.requests {
-            Requests::Known(window) => window.take_nonce(binding.partial_iv()),
-            Requests::Lost { .. } => false,
-        };
+        let nonce_is_free = !self.is_lost() && self.window.take_nonce(binding.partial_iv());
         let piv = if nonce_is_free { None } else { Some(self.sequence.take()?) };
         self.seal_response(binding, piv, inner, out)
     }

@@ -3,8 +3,7 @@
 use crate::aead::NONCE_LEN;
 use crate::header::encode_piv;
 use crate::id::{IdContext, KeyId};
-use hkdf::Hkdf;
-use sha2::Sha256;
+use crate::kdf;
 
 /// AES-CCM-16-64-128 in the COSE registry.
 const ALGORITHM: u8 = 10;
@@ -20,22 +19,15 @@ pub(crate) enum Purpose<'a> {
     Iv,
 }
 
-/// The extract step of HKDF.
-pub(crate) fn extract(master_salt: &[u8], master_secret: &[u8]) -> Hkdf<Sha256> {
-    Hkdf::new(Some(master_salt), master_secret)
-}
-
 /// The expand step of HKDF, as long as `out` is.
 pub(crate) fn expand(
-    prk: &Hkdf<Sha256>,
+    prk: &[u8; kdf::HASH_LEN],
     purpose: Purpose<'_>,
     id_context: Option<&IdContext>,
     out: &mut [u8],
 ) {
     let info = info(purpose, id_context, u8::try_from(out.len()).unwrap_or_default());
-    // Fails only for more than 255 times 32 bytes.
-    let expanded = prk.expand(info.as_bytes(), out);
-    debug_assert!(expanded.is_ok(), "HKDF refuses no length that OSCORE uses");
+    kdf::expand(prk, &[info.as_bytes()], out);
 }
 
 type Info = Bytes<{ 1 + 1 + KeyId::MAX + 1 + IdContext::MAX + 1 + 4 + 1 }>;

@@ -9,7 +9,7 @@ use core::fmt;
 pub enum DeriveError {
     /// A Sender or Recipient ID of more than 7 bytes.
     IdTooLong,
-    /// An ID Context of more than 16 bytes.
+    /// An ID Context of more than 16 bytes, or any where the feature `id-context` is off.
     IdContextTooLong,
     /// Both sides have the same ID, and so would have the same key.
     SameIds,

@@ -75,6 +75,8 @@
 //! many forgeries it may see, far below that; [`Context::is_worn`] says when to run EDHOC again.
 //!
 //! # Features
+//! - `id-context` (default): contexts may have an ID Context. EDHOC makes none.
+//! - `persistence` (default): a context may be restored without its replay window.
 //! - `proxy-uri`: a request may carry a Proxy-Uri, which is split as RFC 8613 section 4.1.3.3 says.
 //!   Without it such a request is refused; Proxy-Scheme needs no feature.
 //!
@@ -101,6 +103,7 @@ mod crypto;
 mod error;
 mod header;
 mod id;
+pub mod kdf;
 mod replay;
 mod sequence;
 mod transform;

@@ -72,7 +72,7 @@ fn c1_to_c3_key_derivation() {
         },
     ];
     for vector in &vectors {
-        let prk = extract(vector.salt, &secret);
+        let prk = kdf::extract(vector.salt, &secret);
         let id_context = vector.id_context.map(|bytes| IdContext::new(bytes).unwrap());
         let id_context = id_context.as_ref();
         for side in [0, 1] {
