@@ -56,7 +56,7 @@ pub struct Config {
     pub key_use: KeyUse,
     /// How many sequence numbers are reserved in non-volatile memory at a time, for sessions that
     /// outlive a restart (RFC 8613 appendix B.1.1): nothing is sent before its number is
-    /// ([`Sessions::record`](crate::Sessions::record)). 0: sessions live in RAM.
+    /// (`Sessions::record`). 0: sessions live in RAM, as they do without the feature `persistence`.
     pub reserve: u32,
 }
 

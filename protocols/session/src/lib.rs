@@ -64,5 +64,7 @@ pub use error::HandshakeError;
 pub use limit::Rate;
 pub use peer::{Entry, Member, Peer, Roles, Roster};
 pub use secure::{Handshakes, SecureEndpoint};
-pub use sessions::{Binding, IntroduceError, Record, Sessions, Step};
+#[cfg(feature = "persistence")]
+pub use sessions::Record;
+pub use sessions::{Binding, IntroduceError, Sessions, Step};
 pub use stats::Stats;

@@ -40,7 +40,7 @@ impl Bucket {
     }
 
     fn fill(&mut self, now: Instant, rate: Rate) {
-        while self.tokens < rate.burst && now.saturating_since(self.filled) >= rate.interval {
+        while self.tokens < rate.burst && now >= self.filled + rate.interval {
             self.tokens += 1;
             self.filled += rate.interval;
         }

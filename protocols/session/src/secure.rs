@@ -332,7 +332,8 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Handshak
     }
 
     fn step(&mut self, now: Instant) -> Option<Step> {
-        self.next_step(now)
+        self.set_now(now);
+        self.next_step()
     }
 
     fn step_timeout(&self) -> Option<Instant> {
@@ -340,7 +341,8 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Handshak
     }
 
     fn sent(&mut self, now: Instant, attempt: usize, exchange: Option<ExchangeId>) {
-        self.step_sent(now, attempt, exchange);
+        self.set_now(now);
+        self.step_sent(attempt, exchange);
     }
 
     fn attempt_of(&self, exchange: ExchangeId) -> Option<usize> {
@@ -348,11 +350,13 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Handshak
     }
 
     fn answered(&mut self, now: Instant, attempt: usize, message: Message<'_>) {
-        self.step_answered(now, attempt, message);
+        self.set_now(now);
+        self.step_answered(attempt, message);
     }
 
     fn unanswered(&mut self, now: Instant, attempt: usize, failure: Failure) {
-        self.step_unanswered(now, attempt, failure);
+        self.set_now(now);
+        self.step_unanswered(attempt, failure);
     }
 
     fn clear_failures(&mut self) {

@@ -29,6 +29,7 @@ pub struct Stats {
 }
 
 /// Adds one.
+#[inline(never)]
 pub(crate) const fn count(counter: &mut u32) {
     *counter = counter.saturating_add(1);
 }

@@ -1,9 +1,9 @@
 //! Authentication credentials: CWT Claims Sets with a P-256 key (RFC 9528 section 3.5.2).
 
 use super::cbor::Reader;
+use super::dh::public_of;
 use super::{Kid, MAX_CREDENTIAL, Refusal, Transfer};
 use core::fmt;
-use p256::elliptic_curve::point::AffineCoordinates;
 use p256::elliptic_curve::sec1::ToEncodedPoint;
 use zeroize::Zeroize;
 
@@ -89,6 +89,7 @@ impl Credential {
         let kid = self.kid.as_ref().map(Kid::as_bytes);
         match transfer {
             Transfer::ByReference => kid.map(CredentialId::Kid),
+            #[cfg(feature = "by-value")]
             Transfer::ByValue => {
                 Some(CredentialId::Value { ccs: &self.bytes, kid, public_key: self.public_key })
             }
@@ -167,6 +168,7 @@ pub enum CredentialId<'a> {
     /// The one with this `kid`.
     Kid(&'a [u8]),
     /// This one. Knowing the key, it must still be found in the roster.
+    #[cfg(feature = "by-value")]
     Value {
         /// The whole CWT Claims Set.
         ccs: &'a [u8],
@@ -183,6 +185,7 @@ impl CredentialId<'_> {
     pub fn is(&self, credential: &Credential) -> bool {
         match *self {
             Self::Kid(kid) => credential.kid.is_some_and(|known| known.as_bytes() == kid),
+            #[cfg(feature = "by-value")]
             Self::Value { ccs, .. } => credential.as_bytes() == ccs,
         }
     }
@@ -224,8 +227,7 @@ impl Identity {
     /// # Errors
     /// If it is zero or past the group's order.
     pub fn public_key_of(private_key: &[u8; 32]) -> Result<[u8; 32], InvalidKey> {
-        let secret = p256::SecretKey::from_bytes(private_key.into()).map_err(|_| InvalidKey)?;
-        Ok(secret.public_key().as_affine().x().into())
+        public_of(private_key).map_err(|_| InvalidKey)
     }
 
     /// Both coordinates of the public key of `private_key`, for a credential that shall have them.

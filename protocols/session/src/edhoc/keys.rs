@@ -1,11 +1,11 @@
 //! Keys: ephemeral ones before a handshake, what it leaves behind afterwards.
 
 use super::cbor::Reader;
+use super::dh::public_of;
 use super::message::{read_ciphertext, read_ead};
 use super::schedule::{Hash, Prk, label};
 use super::{ConnectionId, MAX_MESSAGE, Refusal, Text};
 use core::fmt;
-use p256::elliptic_curve::point::AffineCoordinates;
 use rand_core::{CryptoRng, RngCore};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -21,10 +21,13 @@ impl EphemeralKey {
     #[must_use]
     #[inline(never)]
     pub fn generate(rng: &mut (impl RngCore + CryptoRng)) -> Self {
-        let secret = p256::SecretKey::random(rng);
-        Self {
-            private: secret.to_bytes().into(),
-            public: secret.public_key().as_affine().x().into(),
+        let mut key = Self { private: [0; 32], public: [0; 32] };
+        loop {
+            rng.fill_bytes(&mut key.private);
+            if let Ok(public) = public_of(&key.private) {
+                key.public = public;
+                return key;
+            }
         }
     }
 }

@@ -1,7 +1,9 @@
 //! EDHOC messages and plaintexts, read before lakers sees them.
 
 use super::cbor::Reader;
-use super::credential::{CredentialId, read_ccs};
+use super::credential::CredentialId;
+#[cfg(feature = "by-value")]
+use super::credential::read_ccs;
 use super::error::SUITE;
 use super::schedule::MAC;
 use super::{ConnectionId, Kid, MAX_MESSAGE, Refusal};
@@ -118,6 +120,15 @@ fn read_id_cred<'a>(reader: &mut Reader<'a>) -> Result<CredentialId<'a>, Refusal
         }
         return Ok(CredentialId::Kid(kid));
     }
+    #[cfg(not(feature = "by-value"))]
+    return Err(Refusal::UnknownCredential);
+    #[cfg(feature = "by-value")]
+    read_value(reader)
+}
+
+/// Reads `{14: CCS}`.
+#[cfg(feature = "by-value")]
+fn read_value<'a>(reader: &mut Reader<'a>) -> Result<CredentialId<'a>, Refusal> {
     if reader.map()? != 1 || reader.int()? != 14 {
         return Err(Refusal::Malformed);
     }

@@ -54,6 +54,7 @@ pub enum Transfer {
     /// By its `kid`: the other side has it in its roster.
     ByReference,
     /// The whole credential.
+    #[cfg(feature = "by-value")]
     ByValue,
 }
 

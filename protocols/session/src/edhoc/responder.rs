@@ -8,7 +8,6 @@ use super::schedule::{
 };
 use super::{ConnectionId, Credential, CredentialId, Identity, Refusal, Text, Transfer};
 use core::fmt;
-use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
@@ -27,7 +26,7 @@ impl Message1 {
     /// Why it was refused.
     pub fn parse(message_1: &[u8]) -> Result<Self, Refusal> {
         let fields = read_message_1(message_1)?;
-        let hash = Sha256::digest(message_1).into();
+        let hash = hash(&[message_1]);
         Ok(Self { g_x: fields.g_x, c_i: fields.c_i, hash })
     }
 

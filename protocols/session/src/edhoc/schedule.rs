@@ -4,9 +4,8 @@
 use super::cbor::is_one_byte_int;
 use super::dh::Shared;
 use super::{ConnectionId, CredentialId, MAX_MESSAGE, Refusal, Text};
-use capmesh_oscore::aead;
-use hkdf::Hkdf;
-use sha2::{Digest, Sha256};
+use capmesh_oscore::{aead, kdf};
+use capmesh_wire::Hasher;
 use zeroize::ZeroizeOnDrop;
 
 /// A hash, or a key that is as long as one.
@@ -40,17 +39,16 @@ pub(super) const MAC: usize = 8;
 /// The hash of `parts`, one after the other.
 #[inline(never)]
 pub(super) fn hash(parts: &[&[u8]]) -> Hash {
-    let mut hash = Sha256::new();
+    let mut hash = Hasher::new();
     for part in parts {
         hash.update(part);
     }
-    hash.finalize().into()
+    *hash.finish().as_bytes()
 }
 
 /// EDHOC_Extract.
-#[inline(never)]
 pub(super) fn extract(salt: &Hash, shared: &Shared) -> Prk {
-    Prk(Hkdf::<Sha256>::extract(Some(salt), &shared.0).0.into())
+    Prk(kdf::extract(salt, &shared.0))
 }
 
 impl Prk {
@@ -69,10 +67,7 @@ impl Prk {
         parts.chain([out_len]).for_each(|part| {
             let _ = info.push(part);
         });
-        if let Ok(hkdf) = Hkdf::<Sha256>::from_prk(&self.0) {
-            // It fails past 8160 bytes only.
-            let _ = hkdf.expand_multi_info(&info, out);
-        }
+        kdf::expand(&self.0, &info, out);
     }
 
     /// EDHOC_KDF to another key, with a transcript hash as the context.
@@ -148,6 +143,7 @@ pub(super) fn mac(
     let mut kid_head = [0; 3];
     let (map, head, id): (&[u8], &[u8], &[u8]) = match id_cred {
         CredentialId::Kid(kid) => (&[0xa1, 0x04], head(0x40, kid.len(), &mut kid_head), kid),
+        #[cfg(feature = "by-value")]
         CredentialId::Value { ccs, .. } => (&[0xa1, 0x0e], &[], ccs),
     };
     let mut mac = [0; MAC];
@@ -165,6 +161,7 @@ pub(super) fn write_id_and_mac(
     let (head, id): (&[u8], &[u8]) = match id_cred {
         CredentialId::Kid(kid @ [byte]) if is_one_byte_int(*byte) => (&[], kid),
         CredentialId::Kid(kid) => (head(0x40, kid.len(), &mut kid_head), kid),
+        #[cfg(feature = "by-value")]
         CredentialId::Value { ccs, .. } => (&[0xa1, 0x0e], ccs),
     };
     for part in [head, id, &[0x48], mac] {

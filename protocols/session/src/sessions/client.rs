@@ -10,7 +10,6 @@ use capmesh_coap::message::{Code, Message};
 use capmesh_coap::option::OptionNumber;
 use capmesh_coap::security::{OpenedResponse, SealError, Sealed};
 use capmesh_oscore::{CoseHeader, ProtectError};
-use capmesh_wire::Instant;
 use core::net::SocketAddr;
 use rand_core::{CryptoRng, RngCore};
 
@@ -24,18 +23,17 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     #[inline(never)]
     pub(super) fn seal_for_member(
         &mut self,
-        now: Instant,
         at: usize,
         inner: Message<'_>,
         out: &mut [u8],
     ) -> Result<Sealed<Binding>, SealError> {
-        self.expire_retired(now);
-        if self.table.get(at).is_some_and(|slot| self.is_expired(now, slot.expires)) {
+        self.expire_retired();
+        if self.table.get(at).is_some_and(|slot| self.is_expired(slot.expires)) {
             self.remove(at);
             count(&mut self.stats.expired);
             return Err(SealError::NoPeer);
         }
-        if let Some(sealed) = self.seal_combined(now, at, inner, out) {
+        if let Some(sealed) = self.seal_combined(at, inner, out) {
             return sealed;
         }
         let slot = self.table.get_mut(at).ok_or(SealError::NoPeer)?;
@@ -44,16 +42,16 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
         }
         let (address, is_lost) = (slot.address, slot.is_lost);
         let Some(session) = slot.session.as_mut().filter(|_| !is_lost) else {
-            self.begin(now, at);
+            self.begin(at);
             return Err(SealError::NotReady);
         };
-        let is_old = now.saturating_since(session.since) >= self.config.lifetime;
+        let is_old = self.now >= session.since + self.config.lifetime;
         let is_worn = is_old || session.context.is_worn();
         let serial = session.serial;
         let sealed = session.context.protect_request(inner, out);
-        slot.used = now;
+        slot.used = self.now;
         if is_worn {
-            self.begin(now, at);
+            self.begin(at);
         }
         match sealed {
             Ok((len, oscore)) => Ok(Sealed { len, address, binding: bind(at, serial, oscore) }),
@@ -90,7 +88,6 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     #[inline(never)]
     pub(super) fn open_any_response<'b>(
         &mut self,
-        now: Instant,
         from: SocketAddr,
         to: Peer,
         binding: &mut Binding,
@@ -109,13 +106,13 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
         let Some(place) = self.place_of(slot, serial) else { return OpenedResponse::Drop };
         match CoseHeader::of(&outer) {
             Ok(Some(_)) => {}
-            Ok(None) => return self.unprotected(now, from, place, outer),
+            Ok(None) => return self.unprotected(from, place, outer),
             Err(_) => return OpenedResponse::Drop,
         }
         let Some((slot, session)) = self.session_at(place) else { return OpenedResponse::Drop };
         match session.context.unprotect_response(oscore, outer, scratch) {
             Ok(inner) => {
-                self.heard_response(now, place, slot, from);
+                self.heard_response(place, slot, from);
                 OpenedResponse::Response { peer: to, inner, ordered: true }
             }
             Err(_) => OpenedResponse::Drop,
@@ -124,14 +121,14 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
 
     /// An authentic response has come: the peer has the keys, and received the request where it was
     /// sent.
-    fn heard_response(&mut self, now: Instant, place: Place, slot: usize, from: SocketAddr) {
+    fn heard_response(&mut self, place: Place, slot: usize, from: SocketAddr) {
         if let Some(slot) = self.table.get_mut(slot) {
-            slot.used = now;
+            slot.used = self.now;
             slot.is_address_verified = slot.address == from;
             slot.address = from;
         }
         if let Place::Attempt(attempt) = place {
-            self.confirm(now, attempt);
+            self.confirm(attempt);
         }
     }
 
@@ -142,7 +139,6 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     #[inline(never)]
     fn unprotected<'b>(
         &mut self,
-        now: Instant,
         from: SocketAddr,
         place: Place,
         outer: Message<'_>,
@@ -158,7 +154,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
         if !is_lost || slot.address != from {
             return OpenedResponse::Drop;
         }
-        if !slot.restarts.take(now, rate) {
+        if !slot.restarts.take(self.now, rate) {
             count(&mut self.stats.restarts_ignored);
             return OpenedResponse::Drop;
         }
@@ -166,7 +162,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
         match place {
             Place::Current(_) => {
                 slot.is_lost = true;
-                self.begin(now, at);
+                self.begin(at);
             }
             Place::Attempt(attempt) => {
                 let error = match (edhoc_error(&outer), outer.code()) {
@@ -174,7 +170,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
                     (None, Code::UNAUTHORIZED) => HandshakeError::Unconfirmed,
                     (None, code) => HandshakeError::Code(code),
                 };
-                self.fail_unconfirmed(now, attempt, error);
+                self.fail_unconfirmed(attempt, error);
             }
             // There is a newer session, or a handshake for one.
             Place::Retired(_) => {}

@@ -2,7 +2,7 @@
 
 use super::client::edhoc_error;
 use super::server::{bind, seal_error};
-use super::{Binding, Session, Sessions};
+use super::{Binding, MESSAGE_4, Session, Sessions};
 use crate::config::Workflow;
 use crate::edhoc::{
     AwaitMessage2, Completed, ConnectionId, EphemeralKey, Initiator, MAX_CREDENTIAL, Message2,
@@ -43,6 +43,7 @@ pub(super) struct Attempt {
 
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "they take turns in one place")]
+#[repr(u8)]
 enum Stage {
     /// Message_1 is to be sent.
     Start { at: Instant },
@@ -68,6 +69,7 @@ struct Unconfirmed {
 
 /// How message_3 gets to the peer.
 #[derive(Clone, Copy, Debug)]
+#[repr(u8)]
 enum Carriage {
     /// With the next request; by itself if there is none until then.
     Ready { alone_at: Instant },
@@ -133,18 +135,18 @@ impl Attempt {
 impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions<R, G, N, H> {
     /// Begins a handshake with the peer in a slot, as soon as may be, unless one has begun. Returns
     /// whether there is one.
-    pub(super) fn begin(&mut self, now: Instant, slot: usize) -> bool {
+    pub(super) fn begin(&mut self, slot: usize) -> bool {
         if self.attempt_for(slot).is_some() {
             return true;
         }
-        let Some(at) = self.table.get(slot).map(|slot| slot.retry_at.max(now)) else {
+        let Some(at) = self.table.get(slot).map(|slot| slot.retry_at.max(self.now)) else {
             return false;
         };
         let Some(free) = self.attempts.iter_mut().find(|attempt| attempt.is_none()) else {
             return false;
         };
         let stage = Stage::Start { at };
-        *free = Some(Attempt { slot, since: now, postponed: 0, exchange: None, stage });
+        *free = Some(Attempt { slot, since: self.now, postponed: 0, exchange: None, stage });
         true
     }
 
@@ -159,14 +161,13 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     #[inline(never)]
     pub(super) fn seal_combined(
         &mut self,
-        now: Instant,
         slot: usize,
         inner: Message<'_>,
         out: &mut [u8],
     ) -> Option<Result<Sealed<Binding>, SealError>> {
         let at = self.attempt_for(slot)?;
         let address = self.table.get(slot)?.address;
-        let again_at = now + self.config.confirm_retry;
+        let again_at = self.now + self.config.confirm_retry;
         let is_combined = self.config.workflow == Workflow::Combined;
         let Stage::Unconfirmed(unconfirmed) = &mut self.attempts.get_mut(at)?.as_mut()?.stage
         else {
@@ -197,10 +198,10 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     ///
     /// If the peer has begun a handshake at the same time, see `install`.
     #[inline(never)]
-    pub(super) fn confirm(&mut self, now: Instant, at: usize) {
+    pub(super) fn confirm(&mut self, at: usize) {
         let Some(attempt) = self.end_attempt(at) else { return };
         let Stage::Unconfirmed(Unconfirmed { mut session, .. }) = attempt.stage else { return };
-        session.since = now;
+        session.since = self.now;
         count(&mut self.stats.completed);
         let own_id = self.own_id;
         let theirs_wins = self.table.get(attempt.slot).is_some_and(|slot| {
@@ -210,10 +211,10 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
                 && !slot.is_lost
         });
         if theirs_wins {
-            self.retire(now, attempt.slot, session);
+            self.retire(attempt.slot, session);
             self.wake();
         } else {
-            self.replace_session(now, attempt.slot, session);
+            self.replace_session(attempt.slot, session);
         }
     }
 
@@ -234,14 +235,17 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     /// Ends a handshake without success. Requests that have no other session to go out in are to fail
     /// (until [`Sessions::clear_failing`]); the next handshake may begin after a while.
     #[inline(never)]
-    pub(super) fn fail(&mut self, now: Instant, at: usize, error: HandshakeError) {
+    pub(super) fn fail(&mut self, at: usize, error: HandshakeError) {
         let Some(attempt) = self.end_attempt(at) else { return };
         count(&mut self.stats.failed);
         let at = attempt.slot;
         if let Some(slot) = self.table.get_mut(at) {
             let doublings = u32::from(slot.failures.min(16));
-            let wait = self.config.retry_min.saturating_mul(1 << doublings);
-            slot.retry_at = now + wait.min(self.config.retry_max);
+            let shortest = ((self.now + self.config.retry_min).as_micros() - self.now.as_micros())
+                .min(u64::MAX >> 16);
+            let wait =
+                Instant::from_micros(self.now.as_micros().saturating_add(shortest << doublings));
+            slot.retry_at = wait.min(self.now + self.config.retry_max);
             slot.failures = slot.failures.saturating_add(1);
             slot.last_failure = Some(error);
             // A session that was said to be lost is better than none.
@@ -252,19 +256,19 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
         self.wake();
         // For the requests that went out in it, which may want to be reopened.
         if let Stage::Unconfirmed(Unconfirmed { session, .. }) = attempt.stage {
-            self.retire(now, at, session);
+            self.retire(at, session);
         }
     }
 
     /// Ends a handshake that the peer did not go on with. It may have lost its half of it, so one such
     /// failure in a row is overlooked: the requests go on waiting, and the next handshake begins soon.
-    pub(super) fn fail_unconfirmed(&mut self, now: Instant, at: usize, error: HandshakeError) {
+    pub(super) fn fail_unconfirmed(&mut self, at: usize, error: HandshakeError) {
         let Some(slot) = self.attempts.get(at).and_then(Option::as_ref).map(|mine| mine.slot)
         else {
             return;
         };
         let was_lost = self.table.get(slot).is_some_and(|slot| slot.is_lost);
-        self.fail(now, at, error);
+        self.fail(at, error);
         // An error message is about what was sent, not about what was lost.
         let is_final = matches!(error, HandshakeError::Error(_));
         if let Some(known) = self.table.get_mut(slot)
@@ -273,7 +277,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
         {
             known.is_failing = false;
             known.is_lost = was_lost;
-            self.begin(now, slot);
+            self.begin(slot);
         }
     }
 
@@ -301,14 +305,14 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     }
 
     /// What is to be done now for handshakes. The work is at most one Diffie-Hellman operation.
-    pub(crate) fn next_step(&mut self, now: Instant) -> Option<Step> {
-        self.expire_retired(now);
-        self.expire_half_open(now);
-        (0..H).find_map(|at| self.step_of(now, at))
+    pub(crate) fn next_step(&mut self) -> Option<Step> {
+        self.expire_retired();
+        self.expire_half_open();
+        (0..H).find_map(|at| self.step_of(at))
     }
 
     #[inline(never)]
-    fn step_of(&mut self, now: Instant, at: usize) -> Option<Step> {
+    fn step_of(&mut self, at: usize) -> Option<Step> {
         let attempt = self.attempts.get_mut(at)?.as_mut()?;
         match &mut attempt.stage {
             Stage::Abandoned => {
@@ -316,18 +320,18 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
                 self.forget_attempt(at);
                 exchange.map(Step::Cancel)
             }
-            Stage::Start { at: start } if *start <= now => self.step_message_1(at),
-            Stage::Unconfirmed(unconfirmed) if unconfirmed.until <= now => {
-                self.fail(now, at, HandshakeError::Unconfirmed);
+            Stage::Start { at: start } if *start <= self.now => self.step_message_1(at),
+            Stage::Unconfirmed(unconfirmed) if unconfirmed.until <= self.now => {
+                self.fail(at, HandshakeError::Unconfirmed);
                 None
             }
             Stage::Unconfirmed(unconfirmed) => match unconfirmed.carriage {
-                Carriage::Sent { again_at } if again_at <= now => {
+                Carriage::Sent { again_at } if again_at <= self.now => {
                     unconfirmed.carriage = Carriage::Again;
                     self.wake();
                     None
                 }
-                Carriage::Ready { alone_at } if alone_at <= now => self.step_message_3(at),
+                Carriage::Ready { alone_at } if alone_at <= self.now => self.step_message_3(at),
                 Carriage::Alone => self.step_message_3(at),
                 _ => None,
             },
@@ -399,7 +403,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
 
     /// Says which request carries the message of the last [`Step::Send`]; `None` if it could not be
     /// sent.
-    pub(crate) fn step_sent(&mut self, now: Instant, at: usize, exchange: Option<ExchangeId>) {
+    pub(crate) fn step_sent(&mut self, at: usize, exchange: Option<ExchangeId>) {
         let Some(attempt) = self.attempts.get_mut(at).and_then(Option::as_mut) else { return };
         attempt.exchange = exchange;
         if exchange.is_some() {
@@ -409,9 +413,9 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
         match &mut attempt.stage {
             Stage::Refused { .. } => self.forget_attempt(at),
             Stage::Unconfirmed(unconfirmed) => {
-                unconfirmed.carriage = Carriage::Ready { alone_at: now + wait };
+                unconfirmed.carriage = Carriage::Ready { alone_at: self.now + wait };
             }
-            _ => self.postpone(now, at, wait),
+            _ => self.postpone(at, wait),
         }
     }
 
@@ -425,36 +429,38 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     /// A response to a request of the wrapper's has come. The work is at most three Diffie-Hellman
     /// operations.
     #[inline(never)]
-    pub(crate) fn step_answered(&mut self, now: Instant, at: usize, message: Message<'_>) {
+    pub(crate) fn step_answered(&mut self, at: usize, message: Message<'_>) {
         let Some(attempt) = self.attempts.get_mut(at).and_then(Option::as_mut) else { return };
         attempt.exchange = None;
         let is_success = message.code() == Code::CHANGED;
         match &mut attempt.stage {
             Stage::AwaitMessage2(wait) if is_success => {
                 if let Some(wait) = wait.take() {
-                    self.receive_message_2(now, at, wait, message.payload());
+                    self.receive_message_2(at, wait, message.payload());
                 }
             }
             Stage::Unconfirmed(unconfirmed) => {
                 let verified = match message.payload() {
                     [] => Ok(()),
+                    // Without it there is nothing to tell this from an answer without message_4.
+                    _ if !MESSAGE_4 => Ok(()),
                     message_4 => unconfirmed.completed.verify_message_4(message_4),
                 };
                 match verified {
                     _ if !is_success => {
-                        self.fail_unconfirmed(now, at, refused_by_peer(&message));
+                        self.fail_unconfirmed(at, refused_by_peer(&message));
                     }
-                    Ok(()) => self.confirm(now, at),
-                    Err(refusal) => self.fail(now, at, HandshakeError::Refused(refusal)),
+                    Ok(()) => self.confirm(at),
+                    Err(refusal) => self.fail(at, HandshakeError::Refused(refusal)),
                 }
             }
             Stage::AwaitMessage2(_) if message.code() == Code::SERVICE_UNAVAILABLE => {
                 let wait = message.option_uint(OptionNumber::MAX_AGE).unwrap_or(MAX_WAIT);
                 let jitter = self.rng.next_u32() & 0xf_ffff;
                 let wait = Duration::from_secs(wait.min(MAX_WAIT).into());
-                self.postpone(now, at, wait + Duration::from_micros(jitter.into()));
+                self.postpone(at, wait + Duration::from_micros(jitter.into()));
             }
-            Stage::AwaitMessage2(_) => self.fail(now, at, refused_by_peer(&message)),
+            Stage::AwaitMessage2(_) => self.fail(at, refused_by_peer(&message)),
             Stage::Start { .. } | Stage::Refused { .. } | Stage::Abandoned => {
                 self.forget_attempt(at);
             }
@@ -463,26 +469,26 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
 
     /// A request of the wrapper's was not answered.
     #[inline(never)]
-    pub(crate) fn step_unanswered(&mut self, now: Instant, at: usize, failure: Failure) {
+    pub(crate) fn step_unanswered(&mut self, at: usize, failure: Failure) {
         let Some(attempt) = self.attempts.get_mut(at).and_then(Option::as_mut) else { return };
         attempt.exchange = None;
         if attempt.is_over() {
             self.forget_attempt(at);
         } else {
-            self.fail(now, at, HandshakeError::Unanswered(failure));
+            self.fail(at, HandshakeError::Unanswered(failure));
         }
     }
 
     #[inline(never)]
-    fn receive_message_2(&mut self, now: Instant, at: usize, wait: AwaitMessage2, bytes: &[u8]) {
+    fn receive_message_2(&mut self, at: usize, wait: AwaitMessage2, bytes: &[u8]) {
         let received = wait.receive(bytes);
         let message_2 = match &received {
             Ok(message_2) => message_2,
-            Err(refusal) => return self.fail(now, at, HandshakeError::Refused(*refusal)),
+            Err(refusal) => return self.fail(at, HandshakeError::Refused(*refusal)),
         };
         let c_r = message_2.connection_id();
         let mut buf = [0; MAX_MESSAGE_3];
-        let verified = self.expect(now, at, message_2).and_then(|entry| {
+        let verified = self.expect(at, message_2).and_then(|entry| {
             message_2
                 .verify(&entry.credential, &self.identity, self.config.transfer, &mut buf)
                 .map_err(HandshakeError::Refused)
@@ -490,31 +496,26 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
         match verified {
             Ok((completed, len)) => {
                 let message_3 = buf.get(..len).unwrap_or_default();
-                self.keep_unconfirmed(now, at, completed, message_3);
+                self.keep_unconfirmed(at, completed, message_3);
             }
             Err(error) => {
                 let refusal = match error {
                     HandshakeError::Refused(refusal) => refusal,
                     _ => Refusal::NotAuthorised,
                 };
-                self.refuse_message_2(now, at, c_r, refusal, error);
+                self.refuse_message_2(at, c_r, refusal, error);
             }
         }
     }
 
     /// What the roster says of the responder, if it is the one that this side wants.
     #[inline(never)]
-    fn expect(
-        &self,
-        now: Instant,
-        at: usize,
-        message_2: &Message2,
-    ) -> Result<Entry, HandshakeError> {
+    fn expect(&self, at: usize, message_2: &Message2) -> Result<Entry, HandshakeError> {
         let entry = message_2
             .credential_id()
             .and_then(|id| self.look_up(&id))
             .map_err(HandshakeError::Refused)?;
-        if !self.is_authorised(now, &entry) {
+        if !self.is_authorised(&entry) {
             return Err(HandshakeError::Refused(Refusal::NotAuthorised));
         }
         let slot = self.attempts.get(at).and_then(Option::as_ref).map(|mine| mine.slot);
@@ -523,24 +524,20 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     }
 
     #[inline(never)]
-    fn keep_unconfirmed(
-        &mut self,
-        now: Instant,
-        at: usize,
-        completed: Completed,
-        message_3: &[u8],
-    ) {
+    fn keep_unconfirmed(&mut self, at: usize, completed: Completed, message_3: &[u8]) {
         let serial = self.next_serial();
         let keys = completed.oscore_keys();
-        let session = Session::derive(&keys, &self.config, serial, now, true);
+        let session = Session::derive(&keys, &self.config, serial, self.now, true);
         let (Some(session), Ok(message_3)) = (session, Vec::from_slice(message_3)) else {
-            return self.fail(now, at, HandshakeError::Refused(Refusal::ConnectionId));
+            return self.fail(at, HandshakeError::Refused(Refusal::ConnectionId));
         };
         let carriage = match self.config.workflow {
-            Workflow::Combined => Carriage::Ready { alone_at: now + self.config.confirm_retry },
+            Workflow::Combined => {
+                Carriage::Ready { alone_at: self.now + self.config.confirm_retry }
+            }
             Workflow::Separate => Carriage::Alone,
         };
-        let until = now + self.config.confirm_timeout;
+        let until = self.now + self.config.confirm_timeout;
         let c_r = keys.sender_id;
         let Some(attempt) = self.attempts.get_mut(at).and_then(Option::as_mut) else { return };
         attempt.stage =
@@ -549,7 +546,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
         if let Some(slot) = self.table.get_mut(attempt.slot) {
             // Message_1 went there, and message_2 proves that it arrived.
             slot.is_address_verified = true;
-            slot.used = now;
+            slot.used = self.now;
         }
     }
 
@@ -557,7 +554,6 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     #[inline(never)]
     fn refuse_message_2(
         &mut self,
-        now: Instant,
         at: usize,
         c_r: ConnectionId,
         refusal: Refusal,
@@ -565,7 +561,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     ) {
         let Some(attempt) = self.attempts.get(at).and_then(Option::as_ref) else { return };
         let (slot, since) = (attempt.slot, attempt.since);
-        self.fail(now, at, error);
+        self.fail(at, error);
         if let Some(place) = self.attempts.get_mut(at) {
             let stage = Stage::Refused { c_r, refusal };
             *place = Some(Attempt { slot, since, postponed: 0, exchange: None, stage });
@@ -573,14 +569,14 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     }
 
     /// Goes back to the start, later.
-    fn postpone(&mut self, now: Instant, at: usize, wait: Duration) {
+    fn postpone(&mut self, at: usize, wait: Duration) {
         let Some(attempt) = self.attempts.get_mut(at).and_then(Option::as_mut) else { return };
         attempt.postponed += 1;
         if attempt.postponed > MAX_POSTPONED {
             let error = HandshakeError::Code(Code::SERVICE_UNAVAILABLE);
-            return self.fail(now, at, error);
+            return self.fail(at, error);
         }
-        attempt.stage = Stage::Start { at: now + wait };
+        attempt.stage = Stage::Start { at: self.now + wait };
     }
 
     /// Makes room for another handshake, which requests may be waiting for.

@@ -2,12 +2,14 @@
 
 mod client;
 mod initiate;
+#[cfg(feature = "persistence")]
 mod persist;
 mod respond;
 mod server;
 mod slot;
 
 pub use initiate::Step;
+#[cfg(feature = "persistence")]
 pub use persist::Record;
 
 use crate::config::Config;
@@ -26,6 +28,9 @@ use rand_core::{CryptoRng, RngCore};
 use respond::HalfOpen;
 use slot::{Session, Slot, Table};
 
+/// Whether this build has message_4.
+const MESSAGE_4: bool = cfg!(feature = "message-4");
+
 /// The sessions of one endpoint: what stands between its message layer and its requests.
 ///
 /// - `R`: where credentials are looked up.
@@ -41,6 +46,8 @@ use slot::{Session, Slot, Table};
 /// `H`.
 pub struct Sessions<R, G, const N: usize, const H: usize> {
     config: Config,
+    /// When the call under way was made, or the last one.
+    now: Instant,
     identity: Identity,
     own_id: NodeId,
     roster: R,
@@ -67,6 +74,7 @@ pub struct Sessions<R, G, const N: usize, const H: usize> {
 pub struct Binding(Bound);
 
 #[derive(Clone, Debug)]
+#[repr(u8)]
 enum Bound {
     Plain,
     Session { slot: u16, serial: u32, oscore: capmesh_oscore::Binding },
@@ -133,13 +141,14 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
             own_id: NodeId::of_key(identity.credential().public_key()),
             responses: Bucket::full(now, config.responses),
             config,
+            now,
             identity,
             roster,
             rng,
             table: Table::new(),
-            half_open: [const { None }; H],
-            attempts: [const { None }; H],
-            retired: [const { None }; H],
+            half_open: core::array::from_fn(|_| None),
+            attempts: core::array::from_fn(|_| None),
+            retired: core::array::from_fn(|_| None),
             echo_key,
             serial: 0,
             readiness: 0,
@@ -165,11 +174,12 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
         id: NodeId,
         address: SocketAddr,
     ) -> Result<Peer, IntroduceError> {
+        self.now = now;
         let entry = self.roster.find(id.as_bytes()).ok_or(IntroduceError::Unknown)?;
-        if !self.is_authorised(now, &entry) {
+        if !self.is_authorised(&entry) {
             return Err(IntroduceError::NotAuthorised);
         }
-        let at = self.place_for(now, &entry, address).ok_or(IntroduceError::Full)?;
+        let at = self.place_for(&entry, address).ok_or(IntroduceError::Full)?;
         let slot = self.table.get_mut(at).ok_or(IntroduceError::Full)?;
         if slot.session.is_none() {
             slot.address = address;
@@ -192,8 +202,9 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     /// Begins a handshake with a peer that was [introduced](Sessions::introduce), without a request
     /// to carry. Returns whether there is a session, or will be one if all goes well.
     pub fn connect(&mut self, now: Instant, id: NodeId) -> bool {
+        self.now = now;
         let Some(at) = self.table.find(id) else { return false };
-        self.table.get(at).is_some_and(Slot::is_usable) || self.begin(now, at)
+        self.table.get(at).is_some_and(Slot::is_usable) || self.begin(at)
     }
 
     /// Keeps a peer from being replaced by others, or no longer. Returns whether it is known.
@@ -260,10 +271,11 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     /// another key there, or are past their time; the others get the role that it now says. The work
     /// is a look-up for each peer.
     pub fn revalidate(&mut self, now: Instant) {
+        self.now = now;
         for at in 0..N {
             let Some(id) = self.table.get(at).map(|slot| slot.id) else { continue };
             match self.roster.find(id.as_bytes()) {
-                Some(entry) if entry.id == id && self.is_authorised(now, &entry) => {
+                Some(entry) if entry.id == id && self.is_authorised(&entry) => {
                     if let Some(slot) = self.table.get_mut(at) {
                         slot.role = entry.role;
                         slot.expires = entry.expires;
@@ -314,15 +326,15 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
         self.half_open.iter().flatten().count()
     }
 
-    fn is_authorised(&self, now: Instant, entry: &Entry) -> bool {
+    fn is_authorised(&self, entry: &Entry) -> bool {
         Roles::ANY.contains(entry.role)
             && entry.id != self.own_id
-            && !self.is_expired(now, entry.expires)
+            && !self.is_expired(entry.expires)
     }
 
-    fn is_expired(&self, now: Instant, expires: u64) -> bool {
+    fn is_expired(&self, expires: u64) -> bool {
         self.unix_at_zero.is_some_and(|zero| {
-            zero.saturating_add(now.as_micros()) >= expires.saturating_mul(1_000_000)
+            zero.saturating_add(self.now.as_micros()) >= expires.saturating_mul(1_000_000)
         })
     }
 
@@ -331,9 +343,10 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     #[inline(never)]
     fn look_up(&self, id: &CredentialId<'_>) -> Result<Entry, Refusal> {
         let found = match *id {
-            CredentialId::Kid(kid) | CredentialId::Value { kid: Some(kid), .. } => {
-                self.roster.find(kid)
-            }
+            CredentialId::Kid(kid) => self.roster.find(kid),
+            #[cfg(feature = "by-value")]
+            CredentialId::Value { kid: Some(kid), .. } => self.roster.find(kid),
+            #[cfg(feature = "by-value")]
             CredentialId::Value { kid: None, public_key, .. } => {
                 self.roster.find(NodeId::of_key(&public_key).as_bytes())
             }
@@ -343,7 +356,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
 
     /// The slot of a peer, a new one if it has none.
     #[inline(never)]
-    fn place_for(&mut self, now: Instant, entry: &Entry, address: SocketAddr) -> Option<usize> {
+    fn place_for(&mut self, entry: &Entry, address: SocketAddr) -> Option<usize> {
         if let Some(at) = self.table.find(entry.id) {
             return Some(at);
         }
@@ -354,7 +367,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
             count(&mut self.stats.evicted);
         }
         self.remove(at);
-        self.table.insert(at, Slot::new(now, entry, address, &self.config));
+        self.table.insert(at, Slot::new(self.now, entry, address, &self.config));
         Some(at)
     }
 
@@ -375,16 +388,16 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     }
 
     /// Makes `session` the one in which requests to the peer go out, and retires the one that was.
-    fn replace_session(&mut self, now: Instant, at: usize, session: Session) {
+    fn replace_session(&mut self, at: usize, session: Session) {
         if let Some(old) = self.table.replace_session(at, Some(session)) {
-            self.retire(now, at, old);
+            self.retire(at, old);
         }
         if let Some(slot) = self.table.get_mut(at) {
             slot.is_lost = false;
             slot.is_failing = false;
             slot.failures = 0;
             slot.last_failure = None;
-            slot.used = now;
+            slot.used = self.now;
         }
         self.wake();
     }
@@ -396,17 +409,24 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
 
     /// Keeps a replaced session for what is in flight. If there is no room, the one that would go
     /// first anyway goes now.
-    fn retire(&mut self, now: Instant, slot: usize, session: Session) {
-        let until = now + self.config.grace;
-        let next = self.retired.iter_mut().min_by_key(|place| place.as_ref().map(|r| r.until));
-        if let Some(place) = next {
+    fn retire(&mut self, slot: usize, session: Session) {
+        let until = self.now + self.config.grace;
+        let mut next = 0;
+        let mut first = Instant::MAX;
+        for (at, place) in self.retired.iter().enumerate() {
+            let over = place.as_ref().map_or(Instant::ZERO, |retired| retired.until);
+            if over < first {
+                (next, first) = (at, over);
+            }
+        }
+        if let Some(place) = self.retired.get_mut(next) {
             *place = Some(Retired { slot, session, until });
         }
     }
 
-    fn expire_retired(&mut self, now: Instant) {
+    fn expire_retired(&mut self) {
         for retired in &mut self.retired {
-            retired.take_if(|retired| retired.until <= now);
+            retired.take_if(|retired| retired.until <= self.now);
         }
     }
 
@@ -484,6 +504,11 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
         None
     }
 
+    /// Begins a call.
+    pub(crate) const fn set_now(&mut self, now: Instant) {
+        self.now = now;
+    }
+
     const fn next_serial(&mut self) -> u32 {
         self.serial = self.serial.wrapping_add(1);
         self.serial
@@ -518,7 +543,8 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Security
         outer: Message<'b>,
         scratch: &'b mut [u8],
     ) -> Opening<'b, Peer, Binding> {
-        self.open_any_request(now, from, outer, scratch)
+        self.now = now;
+        self.open_any_request(from, outer, scratch)
     }
 
     fn seal_response(
@@ -529,7 +555,8 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Security
         inner: Message<'_>,
         out: &mut [u8],
     ) -> Result<usize, SealError> {
-        self.seal_any_response(now, binding, role, inner, out)
+        self.now = now;
+        self.seal_any_response(binding, role, inner, out)
     }
 
     fn seal_request(
@@ -539,13 +566,14 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Security
         inner: Message<'_>,
         out: &mut [u8],
     ) -> Result<Sealed<Binding>, SealError> {
+        self.now = now;
         match to {
             Peer::Anonymous(address) => {
                 Ok(Sealed { len: copy(inner, out)?, address, binding: Binding(Bound::Plain) })
             }
             Peer::Member(member) => {
                 let at = self.table.find(member.id).ok_or(SealError::NoPeer)?;
-                self.seal_for_member(now, at, inner, out)
+                self.seal_for_member(at, inner, out)
             }
         }
     }
@@ -568,7 +596,8 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Security
         outer: Message<'b>,
         scratch: &'b mut [u8],
     ) -> OpenedResponse<'b, Peer> {
-        self.open_any_response(now, from, to, binding, outer, scratch)
+        self.now = now;
+        self.open_any_response(from, to, binding, outer, scratch)
     }
 
     fn is_address_verified(&self, peer: Peer, address: SocketAddr) -> bool {

@@ -74,7 +74,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
         let serial = self.next_serial();
         let keys = Some(record.keys.clone());
         let session = Session { context, serial, since: now, by_us: false, keys };
-        self.replace_session(now, at, session);
+        self.replace_session(at, session);
         Ok(())
     }
 }

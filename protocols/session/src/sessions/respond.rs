@@ -1,7 +1,7 @@
 //! The responder's side of handshakes over CoAP (RFC 9528 appendix A.2, RFC 9668).
 
 use super::server::{Opened, plain_answer};
-use super::{Binding, Bound, Session, Sessions};
+use super::{Binding, Bound, MESSAGE_4, Session, Sessions};
 use crate::edhoc::{
     AwaitMessage3, Completed, EphemeralKey, ErrorMessage, Message1, Reader, Refusal, TRUE,
 };
@@ -10,10 +10,9 @@ use crate::stats::count;
 use capmesh_coap::message::{Code, Message};
 use capmesh_coap::option::OptionNumber;
 use capmesh_coap::security::Opening;
-use capmesh_wire::Instant;
+use capmesh_wire::{Hasher, Instant};
 use core::net::SocketAddr;
 use rand_core::{CryptoRng, RngCore};
-use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 /// The content format `application/edhoc+cbor-seq`, of responses.
@@ -38,7 +37,6 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     /// operations.
     pub(super) fn open_edhoc<'b>(
         &mut self,
-        now: Instant,
         from: SocketAddr,
         outer: Message<'b>,
         scratch: &'b mut [u8],
@@ -54,15 +52,14 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
             return plain_answer(Code::UNSUPPORTED_CONTENT_FORMAT, None);
         }
         match outer.payload() {
-            [TRUE, message_1 @ ..] => self.open_message_1(now, from, outer, message_1, scratch),
-            payload => self.open_message_3(now, from, payload, scratch),
+            [TRUE, message_1 @ ..] => self.open_message_1(from, outer, message_1, scratch),
+            payload => self.open_message_3(from, payload, scratch),
         }
     }
 
     #[inline(never)]
     fn open_message_1<'b>(
         &mut self,
-        now: Instant,
         from: SocketAddr,
         outer: Message<'b>,
         message_1: &[u8],
@@ -72,15 +69,15 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
             Ok(message_1) => message_1,
             Err(refusal) => return self.refuse(refusal, scratch),
         };
-        if self.is_loaded(now) && !self.has_echo(now, from, &outer) {
+        if self.is_loaded() && !self.has_echo(from, &outer) {
             count(&mut self.stats.put_off);
-            let echo = self.echo(from, epoch(now));
+            let echo = self.echo(from, epoch(self.now));
             let Some(place) = scratch.get_mut(..echo.len()) else { return Opening::Drop };
             place.copy_from_slice(&echo);
             return Opening::Challenge { binding: Binding(Bound::Plain), echo: place };
         }
-        let place = self.half_open_room(now, from);
-        let (Some(at), true) = (place, self.responses.take(now, self.config.responses)) else {
+        let place = self.half_open_room(from);
+        let (Some(at), true) = (place, self.responses.take(self.now, self.config.responses)) else {
             count(&mut self.stats.put_off);
             return plain_answer(Code::SERVICE_UNAVAILABLE, Some(WAIT));
         };
@@ -93,7 +90,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
             Ok((wait, len)) => {
                 count(&mut self.stats.answered);
                 if let Some(place) = self.half_open.get_mut(at) {
-                    *place = Some(HalfOpen { wait, from, since: now });
+                    *place = Some(HalfOpen { wait, from, since: self.now });
                 }
                 edhoc_answer(Code::CHANGED, scratch, len)
             }
@@ -105,7 +102,6 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     #[inline(never)]
     fn open_message_3<'b>(
         &mut self,
-        now: Instant,
         from: SocketAddr,
         payload: &[u8],
         scratch: &'b mut [u8],
@@ -126,10 +122,11 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
             place.and_then(|place| place.take_if(|half_open| half_open.from == from));
             return plain_answer(Code::CHANGED, None);
         }
-        let message_4 = self
-            .complete(now, from, at, reader.rest())
-            .and_then(|completed| completed.compose_message_4(scratch));
+        let message_4 = self.complete(from, at, reader.rest()).and_then(|completed| {
+            if MESSAGE_4 { completed.compose_message_4(scratch) } else { Ok(0) }
+        });
         match message_4 {
+            Ok(0) => plain_answer(Code::CHANGED, None),
             Ok(len) => edhoc_answer(Code::CHANGED, scratch, len),
             Err(refusal) => self.refuse(refusal, scratch),
         }
@@ -146,7 +143,6 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     #[inline(never)]
     pub(super) fn complete(
         &mut self,
-        now: Instant,
         from: SocketAddr,
         at: usize,
         message_3: &[u8],
@@ -169,12 +165,12 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
         // Whoever this is has taken part in the key exchange; the outcome is final.
         let entry = self.look_up(&message_3.credential_id()?)?;
         let completed = message_3.verify(&entry.credential)?;
-        if !self.is_authorised(now, &entry) {
+        if !self.is_authorised(&entry) {
             return Err(Refusal::NotAuthorised);
         }
         // Message_2 went there, and message_3 proves that it arrived.
         let is_verified = sent_to == from;
-        self.install(now, from, is_verified, since, &entry, &completed)?;
+        self.install(from, is_verified, since, &entry, &completed)?;
         count(&mut self.stats.completed);
         Ok(completed)
     }
@@ -187,17 +183,17 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     #[inline(never)]
     fn install(
         &mut self,
-        now: Instant,
         from: SocketAddr,
         is_address_verified: bool,
         since: Instant,
         entry: &Entry,
         completed: &Completed,
     ) -> Result<(), Refusal> {
-        let at = self.place_for(now, entry, from).ok_or(Refusal::NoRoom)?;
+        let at = self.place_for(entry, from).ok_or(Refusal::NoRoom)?;
         let serial = self.next_serial();
-        let session = Session::derive(&completed.oscore_keys(), &self.config, serial, now, false)
-            .ok_or(Refusal::ConnectionId)?;
+        let session =
+            Session::derive(&completed.oscore_keys(), &self.config, serial, self.now, false)
+                .ok_or(Refusal::ConnectionId)?;
         self.abandon(at);
         let own_id = self.own_id;
         let slot = self.table.get_mut(at).ok_or(Refusal::NoRoom)?;
@@ -205,14 +201,14 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
         slot.expires = entry.expires;
         slot.address = from;
         slot.is_address_verified = is_address_verified;
-        slot.used = now;
+        slot.used = self.now;
         let ours_wins = slot.session.as_ref().is_some_and(|ours| {
             ours.by_us && ours.since >= since && own_id < entry.id && !slot.is_lost
         });
         if ours_wins {
-            self.retire(now, at, session);
+            self.retire(at, session);
         } else {
-            self.replace_session(now, at, session);
+            self.replace_session(at, session);
         }
         Ok(())
     }
@@ -221,8 +217,8 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     /// and one that is young is not replaced: who floods from one address keeps others from nothing,
     /// and who floods from many keeps others waiting.
     #[inline(never)]
-    fn half_open_room(&mut self, now: Instant, from: SocketAddr) -> Option<usize> {
-        self.expire_half_open(now);
+    fn half_open_room(&mut self, from: SocketAddr) -> Option<usize> {
+        self.expire_half_open();
         let is_same = |half_open: &HalfOpen| half_open.from.ip() == from.ip();
         let of_same = self.half_open.iter().flatten().filter(|h| is_same(h)).count();
         let is_at_quota = of_same >= H.div_ceil(2).max(1);
@@ -230,31 +226,33 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
             return Some(free);
         }
         let safe = self.config.half_open_safe;
-        self.half_open
-            .iter()
-            .enumerate()
-            .filter_map(|(at, half_open)| Some((at, half_open.as_ref()?)))
-            .filter(|(_, half_open)| !is_at_quota || is_same(half_open))
-            .min_by_key(|(_, half_open)| half_open.since)
-            .filter(|(_, oldest)| now.saturating_since(oldest.since) >= safe)
-            .map(|(at, _)| at)
+        let mut oldest: Option<(usize, Instant)> = None;
+        for (at, place) in self.half_open.iter().enumerate() {
+            if let Some(half_open) = place
+                && (!is_at_quota || is_same(half_open))
+                && oldest.is_none_or(|(_, since)| half_open.since < since)
+            {
+                oldest = Some((at, half_open.since));
+            }
+        }
+        oldest.filter(|(_, since)| self.now >= *since + safe).map(|(at, _)| at)
     }
 
-    pub(super) fn expire_half_open(&mut self, now: Instant) {
+    pub(super) fn expire_half_open(&mut self) {
         let timeout = self.config.half_open_timeout;
         for place in &mut self.half_open {
-            place.take_if(|half_open| now.saturating_since(half_open.since) >= timeout);
+            place.take_if(|half_open| self.now >= half_open.since + timeout);
         }
     }
 
     /// Whether handshakes are so many that addresses have to be proved (RFC 9528 section 9.7).
-    fn is_loaded(&mut self, now: Instant) -> bool {
-        self.half_open() * 2 > H || self.responses.is_low(now, self.config.responses)
+    fn is_loaded(&mut self) -> bool {
+        self.half_open() * 2 > H || self.responses.is_low(self.now, self.config.responses)
     }
 
-    fn has_echo(&self, now: Instant, from: SocketAddr, outer: &Message<'_>) -> bool {
+    fn has_echo(&self, from: SocketAddr, outer: &Message<'_>) -> bool {
         let Some(value) = outer.option(OptionNumber::ECHO) else { return false };
-        let now = epoch(now);
+        let now = epoch(self.now);
         let fresh =
             self.echo(from, now).ct_eq(value) | self.echo(from, now.wrapping_sub(1)).ct_eq(value);
         fresh.into()
@@ -263,16 +261,15 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     /// An Echo value that only whoever receives at `address` gets to know (RFC 9175 appendix A), and
     /// that says so without anything being stored here.
     fn echo(&self, address: SocketAddr, epoch: u64) -> [u8; 8] {
-        let mut hash = Sha256::new();
-        hash.update(self.echo_key);
-        hash.update(epoch.to_be_bytes());
+        let mut hash = Hasher::new();
+        hash.update(&self.echo_key);
+        hash.update(&epoch.to_be_bytes());
         match address {
-            SocketAddr::V4(v4) => hash.update(v4.ip().octets()),
-            SocketAddr::V6(v6) => hash.update(v6.ip().octets()),
+            SocketAddr::V4(v4) => hash.update(&v4.ip().octets()),
+            SocketAddr::V6(v6) => hash.update(&v6.ip().octets()),
         }
-        hash.update(address.port().to_be_bytes());
-        let [a, b, c, d, e, f, g, h, ..]: [u8; 32] = hash.finalize().into();
-        [a, b, c, d, e, f, g, h]
+        hash.update(&address.port().to_be_bytes());
+        hash.finish().prefix().0
     }
 
     /// Answers with an EDHOC error message (RFC 9528 appendix A.2.3).

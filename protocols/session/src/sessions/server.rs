@@ -7,7 +7,6 @@ use capmesh_coap::message::{Code, Message};
 use capmesh_coap::option::OptionNumber;
 use capmesh_coap::security::{Answer, Opening, SealError};
 use capmesh_oscore::{CoseHeader, ProtectError, Refusal, UnprotectError, split_combined};
-use capmesh_wire::Instant;
 use core::net::SocketAddr;
 use rand_core::{CryptoRng, RngCore};
 
@@ -16,16 +15,15 @@ pub(super) type Opened<'b> = Opening<'b, Peer, Binding>;
 impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions<R, G, N, H> {
     pub(super) fn open_any_request<'b>(
         &mut self,
-        now: Instant,
         from: SocketAddr,
         outer: Message<'b>,
         scratch: &'b mut [u8],
     ) -> Opened<'b> {
-        self.expire_retired(now);
+        self.expire_retired();
         match CoseHeader::of(&outer) {
-            Ok(Some(header)) => self.open_protected(now, from, outer, &header, scratch),
+            Ok(Some(header)) => self.open_protected(from, outer, &header, scratch),
             Err(error) => self.reject(error),
-            Ok(None) if is_edhoc(&outer) => self.open_edhoc(now, from, outer, scratch),
+            Ok(None) if is_edhoc(&outer) => self.open_edhoc(from, outer, scratch),
             // RFC 9668 section 3.3.1 step 1.
             Ok(None) if outer.option(OptionNumber::EDHOC).is_some() => {
                 plain_answer(Code::BAD_REQUEST, None)
@@ -42,7 +40,6 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     #[inline(never)]
     fn open_protected<'b>(
         &mut self,
-        now: Instant,
         from: SocketAddr,
         outer: Message<'b>,
         header: &CoseHeader<'_>,
@@ -55,7 +52,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
                 // Without a handshake under this identifier, message_3 has been here before: what
                 // came with it may yet be new.
                 if let Some(at) = self.half_open_with(kid)
-                    && let Err(refusal) = self.complete(now, from, at, message_3)
+                    && let Err(refusal) = self.complete(from, at, message_3)
                 {
                     return self.refuse(refusal, scratch);
                 }
@@ -65,7 +62,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
         let Some(place) = self.place_by_kid(kid) else {
             return self.reject(UnprotectError::ContextNotFound);
         };
-        if self.end_if_expired(now, place) {
+        if self.end_if_expired(place) {
             return self.reject(UnprotectError::ContextNotFound);
         }
         let Some((slot, session)) = self.session_at(place) else {
@@ -78,7 +75,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
         let (place_of_echo, scratch) = scratch.split_at_mut(echo_len.min(scratch.len()));
         match session.context.unprotect_request(outer, scratch) {
             Ok((inner, oscore)) => {
-                self.heard_request(now, place, slot, from);
+                self.heard_request(place, slot, from);
                 match self.table.get(slot) {
                     Some(known) => Opening::Request {
                         peer: Peer::Member(known.member()),
@@ -88,7 +85,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
                     None => Opening::Drop,
                 }
             }
-            Err(UnprotectError::Unverified(oscore)) => {
+            Err(UnprotectError::Unverified(oscore)) if cfg!(feature = "persistence") => {
                 let echo = echo.as_ref().map_or(&[][..], |echo| echo.as_bytes());
                 place_of_echo.iter_mut().zip(echo).for_each(|(to, from)| *to = *from);
                 Opening::Challenge { binding: bind(slot, serial, oscore), echo: place_of_echo }
@@ -99,9 +96,9 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
 
     /// Ends the session if its owner's time on the roster is over.
     #[inline(never)]
-    fn end_if_expired(&mut self, now: Instant, place: Place) -> bool {
+    fn end_if_expired(&mut self, place: Place) -> bool {
         let Some((at, _)) = self.session_at(place) else { return false };
-        let is_over = self.table.get(at).is_some_and(|slot| self.is_expired(now, slot.expires));
+        let is_over = self.table.get(at).is_some_and(|slot| self.is_expired(slot.expires));
         if is_over {
             self.remove(at);
             count(&mut self.stats.expired);
@@ -111,23 +108,22 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
 
     /// An authentic request has come: it shows where the peer is, though not that it can be reached
     /// there, and that it has the keys.
-    fn heard_request(&mut self, now: Instant, place: Place, slot: usize, from: SocketAddr) {
+    fn heard_request(&mut self, place: Place, slot: usize, from: SocketAddr) {
         if let Some(slot) = self.table.get_mut(slot) {
-            slot.used = now;
+            slot.used = self.now;
             if slot.address != from {
                 slot.address = from;
                 slot.is_address_verified = false;
             }
         }
         if let Place::Attempt(attempt) = place {
-            self.confirm(now, attempt);
+            self.confirm(attempt);
         }
     }
 
     #[inline(never)]
     pub(super) fn seal_any_response(
         &mut self,
-        now: Instant,
         binding: &Binding,
         role: Answer,
         inner: Message<'_>,
@@ -137,7 +133,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
             Bound::Plain => return copy(inner, out),
             Bound::Session { slot, serial, oscore } => (usize::from(*slot), *serial, oscore),
         };
-        self.expire_retired(now);
+        self.expire_retired();
         let place = self.place_of(slot, serial).ok_or(SealError::NoKeys)?;
         let (_, session) = self.session_at(place).ok_or(SealError::NoKeys)?;
         let sealed = match role {

@@ -20,6 +20,7 @@ pub(super) struct Session {
     /// Whether this side was the initiator.
     pub(super) by_us: bool,
     /// What it was derived from, if it is to outlive a restart.
+    #[cfg(feature = "persistence")]
     pub(super) keys: Option<OscoreKeys>,
 }
 
@@ -31,7 +32,7 @@ impl Session {
         since: Instant,
         by_us: bool,
     ) -> Option<Self> {
-        let keep = config.reserve > 0;
+        let keep = cfg!(feature = "persistence") && config.reserve > 0;
         let sequence = if keep {
             SequenceReservation::stored(0, config.reserve)
         } else {
@@ -39,7 +40,14 @@ impl Session {
         };
         let mut context = restore(keys, sequence, Replay::Known(ReplayWindow::EMPTY))?;
         context.limit(config.key_use);
-        Some(Self { context, serial, since, by_us, keys: keep.then(|| keys.clone()) })
+        Some(Self {
+            context,
+            serial,
+            since,
+            by_us,
+            #[cfg(feature = "persistence")]
+            keys: keep.then(|| keys.clone()),
+        })
     }
 
     pub(super) fn kid(&self) -> &[u8] {
@@ -130,14 +138,17 @@ pub(super) struct Table<const N: usize> {
 }
 
 impl<const N: usize> Table<N> {
-    pub(super) const fn new() -> Self {
-        Self { slots: [const { None }; N], by_id: Index::new(), by_kid: Index::new() }
+    pub(super) fn new() -> Self {
+        // Not a constant, of which a whole empty slot would be in the image.
+        Self { slots: core::array::from_fn(|_| None), by_id: Index::new(), by_kid: Index::new() }
     }
 
+    #[inline(never)]
     pub(super) fn get(&self, at: usize) -> Option<&Slot> {
         self.slots.get(at)?.as_ref()
     }
 
+    #[inline(never)]
     pub(super) fn get_mut(&mut self, at: usize) -> Option<&mut Slot> {
         self.slots.get_mut(at)?.as_mut()
     }
@@ -146,11 +157,13 @@ impl<const N: usize> Table<N> {
         self.slots.iter().enumerate().filter_map(|(at, slot)| Some((at, slot.as_ref()?)))
     }
 
+    #[inline(never)]
     pub(super) fn find(&self, id: NodeId) -> Option<usize> {
         self.by_id.find(hash(id.as_bytes()), |at| self.get(at).is_some_and(|slot| slot.id == id))
     }
 
     /// The peer whose present session has this `kid`.
+    #[inline(never)]
     pub(super) fn find_kid(&self, kid: &[u8]) -> Option<usize> {
         self.by_kid.find(hash(kid), |at| {
             self.get(at)
@@ -163,13 +176,24 @@ impl<const N: usize> Table<N> {
     /// worth keeping. `busy` says of which one nothing may be taken away now. The work is a pass over
     /// the table.
     pub(super) fn room(&self, busy: impl Fn(usize) -> bool) -> Option<usize> {
-        if let Some(free) = self.slots.iter().position(Option::is_none) {
-            return Some(free);
+        let mut least: Option<(usize, &Slot)> = None;
+        for (at, slot) in self.slots.iter().enumerate() {
+            let Some(slot) = slot else { return Some(at) };
+            if slot.is_pinned || busy(at) {
+                continue;
+            }
+            let is_less = least.is_none_or(|(_, least)| {
+                match (slot.session.is_some(), least.session.is_some()) {
+                    (false, true) => true,
+                    (true, false) => false,
+                    _ => slot.used < least.used,
+                }
+            });
+            if is_less {
+                least = Some((at, slot));
+            }
         }
-        self.iter()
-            .filter(|(at, slot)| !slot.is_pinned && !busy(*at))
-            .min_by_key(|(_, slot)| (slot.session.is_some(), slot.used))
-            .map(|(at, _)| at)
+        least.map(|(at, _)| at)
     }
 
     /// Puts a peer into a slot that is free.
