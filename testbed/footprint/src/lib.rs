@@ -52,14 +52,14 @@ impl<T> Place<T> {
 
     /// Fills the place; a second time ends the run.
     #[inline(always)]
-    pub fn fill(&'static self, value: T) -> &'static mut T {
+    pub fn fill(&'static self, make: impl FnOnce() -> T) -> &'static mut T {
         // There is one thread and no interrupt.
         if self.taken.load(Ordering::Relaxed) {
-            fail("place is taken");
+            fail(text!("place is taken"));
         }
         self.taken.store(true, Ordering::Relaxed);
         // SAFETY: nobody else has or gets a reference to the value.
-        unsafe { (*self.value.get()).write(value) }
+        unsafe { (*self.value.get()).write(make()) }
     }
 }
 
@@ -69,8 +69,24 @@ impl<T> Default for Place<T> {
     }
 }
 
+/// Text with a name in the image, so that it counts as what measures and not as what is measured.
+#[macro_export]
+macro_rules! text {
+    ($text:literal) => {{
+        static TEXT: [u8; $text.len()] = $crate::bytes($text);
+        &TEXT[..]
+    }};
+}
+
+/// The bytes of a text that is `N` bytes long.
+pub const fn bytes<const N: usize>(text: &str) -> [u8; N] {
+    let mut bytes = [0; N];
+    bytes.copy_from_slice(text.as_bytes());
+    bytes
+}
+
 /// The value, or the end of the run.
-pub fn must<T>(value: Option<T>, what: &str) -> T {
+pub fn must<T>(value: Option<T>, what: &[u8]) -> T {
     value.unwrap_or_else(|| fail(what))
 }
 
@@ -146,9 +162,9 @@ fn lowest() -> u32 {
 }
 
 /// Tells the host a figure.
-pub fn report(name: &str, value: u32) {
+pub fn report(name: &[u8], value: u32) {
     write(name);
-    write(" ");
+    write(text!(" "));
     let mut digits = [0; 10];
     let mut at = digits.len();
     let mut rest = value;
@@ -162,20 +178,20 @@ pub fn report(name: &str, value: u32) {
             break;
         }
     }
-    write(core::str::from_utf8(digits.get(at..).unwrap_or_default()).unwrap_or_default());
-    write("\n");
+    write(digits.get(at..).unwrap_or_default());
+    write(text!("\n"));
 }
 
 /// Tells the host what a piece of work cost, as two figures.
-pub fn report_cost(name: &str, cost: Cost) {
+pub fn report_cost(name: &[u8], cost: Cost) {
     write(name);
-    report(".instructions", cost.instructions);
+    report(text!(".instructions"), cost.instructions);
     write(name);
-    report(".stack", cost.stack);
+    report(text!(".stack"), cost.stack);
 }
 
-fn write(text: &str) {
-    for chunk in text.as_bytes().chunks(31) {
+fn write(text: &[u8]) {
+    for chunk in text.chunks(31) {
         let mut line = [0; 32];
         for (to, from) in line.iter_mut().zip(chunk) {
             *to = *from;
@@ -190,10 +206,10 @@ pub fn exit() -> ! {
 }
 
 /// Ends the run: something did not go as it has to.
-pub fn fail(what: &str) -> ! {
-    write("failed: ");
+pub fn fail(what: &[u8]) -> ! {
+    write(text!("failed: "));
     write(what);
-    write("\n");
+    write(text!("\n"));
     stop(RUN_TIME_ERROR)
 }
 
@@ -212,5 +228,5 @@ fn semihosting(operation: u32, argument: u32) {
 
 #[panic_handler]
 fn panic(_: &PanicInfo<'_>) -> ! {
-    fail("panic")
+    fail(text!("panic"))
 }

@@ -3,12 +3,12 @@
 #![no_main]
 
 use cortex_m_rt::entry;
-use footprint::{exit, init, measure, report_cost};
+use footprint::{exit, init, measure, report_cost, text};
 
 #[entry]
 fn main() -> ! {
     init();
     let ((), cost) = measure(|| ());
-    report_cost("nothing", cost);
+    report_cost(text!("nothing"), cost);
     exit()
 }

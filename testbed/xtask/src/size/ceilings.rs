@@ -15,10 +15,10 @@ pub(super) struct Ceiling {
 }
 
 /// Reads the ceilings of the image: `figure = most`, or `figure = { ceiling = most, goal = aim }`.
-pub(super) fn parse(text: &str) -> Result<Vec<Ceiling>> {
+pub(super) fn parse(text: &str, image: &str) -> Result<Vec<Ceiling>> {
     let table: Table = text.parse()?;
-    let image = table.get("protocols").and_then(Value::as_table);
-    image.context("there is no [protocols]")?.iter().map(ceiling).collect()
+    let ceilings = table.get(image).and_then(Value::as_table);
+    ceilings.with_context(|| format!("there is no [{image}]"))?.iter().map(ceiling).collect()
 }
 
 fn ceiling((figure, value): (&String, &Value)) -> Result<Ceiling> {
@@ -58,20 +58,21 @@ mod tests {
 
     #[test]
     fn a_figure_over_its_ceiling_is_named() {
-        let ceilings = parse("[protocols]\nflash = 100\n\"a.stack\" = 10\n").unwrap();
+        let ceilings = parse("[protocols]\nflash = 100\n\"a.stack\" = 10\n", "protocols").unwrap();
         let figures = Figures::parse("flash 100\na.stack 11\n").unwrap();
         assert_eq!(compare(&ceilings, &figures).unwrap(), ["a.stack"]);
     }
 
     #[test]
     fn a_ceiling_without_a_figure_is_an_error() {
-        let ceilings = parse("[protocols]\nflash = 100\n").unwrap();
+        let ceilings = parse("[protocols]\nflash = 100\n", "protocols").unwrap();
         assert!(compare(&ceilings, &Figures::default()).is_err());
     }
 
     #[test]
     fn a_goal_that_is_not_reached_is_no_failure() {
-        let ceilings = parse("[protocols]\nflash = { ceiling = 100, goal = 50 }\n").unwrap();
+        let ceilings =
+            parse("[protocols]\nflash = { ceiling = 100, goal = 50 }\n", "protocols").unwrap();
         let below = Figures::parse("flash 100\n").unwrap();
         assert!(compare(&ceilings, &below).unwrap().is_empty());
         let above = Figures::parse("flash 101\n").unwrap();
@@ -80,9 +81,9 @@ mod tests {
 
     #[test]
     fn a_ceiling_is_a_size() {
-        assert!(parse("[protocols]\nflash = -1\n").is_err());
-        assert!(parse("[protocols]\nflash = \"1\"\n").is_err());
-        assert!(parse("[protocols]\nflash = { goal = 1 }\n").is_err());
-        assert!(parse("flash = 1\n").is_err());
+        assert!(parse("[protocols]\nflash = -1\n", "protocols").is_err());
+        assert!(parse("[protocols]\nflash = \"1\"\n", "protocols").is_err());
+        assert!(parse("[protocols]\nflash = { goal = 1 }\n", "protocols").is_err());
+        assert!(parse("flash = 1\n", "protocols").is_err());
     }
 }

@@ -5,37 +5,37 @@ use capmesh_coap::{
     option::OptionNumber,
 };
 use capmesh_oscore::{Context, Parameters};
-use footprint::{fail, measure, must, report_cost};
+use footprint::{fail, measure, must, report_cost, text};
 
 /// A request and its response, each protected and unprotected.
 pub fn measure_oscore() {
     let (mut client, mut server) = (context(&[1], &[2]), context(&[2], &[1]));
     let (mut plain, mut sealed, mut opened) = ([0; 256], [0; 256], [0; 256]);
 
-    let request = must(message(&mut plain, Code::POST), "request");
+    let request = must(message(&mut plain, Code::POST), text!("request"));
     let (result, cost) = measure(|| client.protect_request(request, &mut sealed).ok());
-    report_cost("protect_64", cost);
-    let (len, mut binding) = must(result, "protected request");
+    report_cost(text!("protect_64"), cost);
+    let (len, mut binding) = must(result, text!("protected request"));
 
-    let outer = must(parse(&sealed, len), "outer request");
+    let outer = must(parse(&sealed, len), text!("outer request"));
     let (result, cost) = measure(|| server.unprotect_request(outer, &mut opened).ok());
-    report_cost("unprotect_64", cost);
-    let (inner, asked) = must(result, "unprotected request");
+    report_cost(text!("unprotect_64"), cost);
+    let (inner, asked) = must(result, text!("unprotected request"));
     if inner.payload().len() != 64 {
-        fail("request's payload");
+        fail(text!("request's payload"));
     }
 
-    let response = must(message(&mut plain, Code::CONTENT), "response");
+    let response = must(message(&mut plain, Code::CONTENT), text!("response"));
     let (result, cost) = measure(|| server.protect_response(&asked, response, &mut sealed).ok());
-    report_cost("protect_response_64", cost);
-    let len = must(result, "protected response");
+    report_cost(text!("protect_response_64"), cost);
+    let len = must(result, text!("protected response"));
 
-    let outer = must(parse(&sealed, len), "outer response");
+    let outer = must(parse(&sealed, len), text!("outer response"));
     let (result, cost) =
         measure(|| client.unprotect_response(&mut binding, outer, &mut opened).is_ok());
-    report_cost("unprotect_response_64", cost);
+    report_cost(text!("unprotect_response_64"), cost);
     if !result {
-        fail("unprotected response");
+        fail(text!("unprotected response"));
     }
 }
 
@@ -47,7 +47,7 @@ fn context(sender_id: &[u8], recipient_id: &[u8]) -> Context {
         sender_id,
         recipient_id,
     };
-    must(Context::derive(&parameters).ok(), "context")
+    must(Context::derive(&parameters).ok(), text!("context"))
 }
 
 fn message(buf: &mut [u8], code: Code) -> Option<Message<'_>> {

@@ -29,10 +29,11 @@ pub fn start(
     roster: &'static [Entry],
     number: u8,
 ) -> &'static mut Board {
-    let rng = Weak(u32::from(number));
-    let sessions = Sessions::new(Instant::ZERO, Config::default(), identity, roster, rng);
-    let config = endpoint::Config::default();
-    place.fill(SecureEndpoint::new(Endpoint::new(config, sessions, [number; 16])))
+    place.fill(|| {
+        let rng = Weak(u32::from(number));
+        let sessions = Sessions::new(Instant::ZERO, Config::default(), identity, roster, rng);
+        SecureEndpoint::new(Endpoint::new(endpoint::Config::default(), sessions, [number; 16]))
+    })
 }
 
 #[inline(never)]

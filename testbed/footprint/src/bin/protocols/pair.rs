@@ -8,7 +8,7 @@ use capmesh_session::{
 };
 use capmesh_wire::{Instant, NodeId, Role};
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
-use footprint::{Cost, Place, fail, measure, must, report, report_cost};
+use footprint::{Cost, Place, fail, measure, must, report, report_cost, text};
 
 use crate::node::{self, Board, MTU, Peers};
 
@@ -37,40 +37,41 @@ pub fn measure_endpoints() {
         role,
         expires: u64::MAX,
     };
-    let roster: &[Entry] = ROSTER.fill([entry(&client, Role::Node), entry(&server, Role::Gateway)]);
+    let roster: &[Entry] =
+        ROSTER.fill(|| [entry(&client, Role::Node), entry(&server, Role::Gateway)]);
     let server_id = id(&server);
 
     let mut client = party(&CLIENT, client, roster, 1);
     let mut server = party(&SERVER, server, roster, 2);
     if !node::introduce(client.board, server_id, server.address) {
-        fail("introduction");
+        fail(text!("introduction"));
     }
     exchange(&mut client, &mut server, server_id);
-    report_party("first_get.client", "first_get.client.longest_call", &client);
-    report_party("first_get.server", "first_get.server.longest_call", &server);
+    report_party(text!("first_get.client"), text!("first_get.client.longest_call"), &client);
+    report_party(text!("first_get.server"), text!("first_get.server.longest_call"), &server);
     for party in [&mut client, &mut server] {
         party.spent = Cost::default();
         party.longest = 0;
     }
     exchange(&mut client, &mut server, server_id);
-    report_party("next_get.client", "next_get.client.longest_call", &client);
-    report_party("next_get.server", "next_get.server.longest_call", &server);
+    report_party(text!("next_get.client"), text!("next_get.client.longest_call"), &client);
+    report_party(text!("next_get.server"), text!("next_get.server.longest_call"), &server);
 
-    report("endpoint.bytes", size_of::<Board>() as u32);
-    report("idle_session.bytes", (size_of::<Peers<5>>() - size_of::<Peers<4>>()) as u32);
+    report(text!("endpoint.bytes"), size_of::<Board>() as u32);
+    report(text!("idle_session.bytes"), (size_of::<Peers<5>>() - size_of::<Peers<4>>()) as u32);
 }
 
-fn report_party(name: &str, longest: &str, party: &Party) {
+fn report_party(name: &[u8], longest: &[u8], party: &Party) {
     report_cost(name, party.spent);
     report(longest, party.longest);
 }
 
 fn identity(number: u8) -> Identity {
     let private_key = [number; 32];
-    let public_key = must(Identity::public_key_of(&private_key).ok(), "public key");
-    let kid = must(Kid::new(NodeId::of_key(&public_key).as_bytes()), "kid");
+    let public_key = must(Identity::public_key_of(&private_key).ok(), text!("public key"));
+    let kid = must(Kid::new(NodeId::of_key(&public_key).as_bytes()), text!("kid"));
     let credential = Credential::from_public_key(&public_key, kid);
-    must(Identity::new(&private_key, credential).ok(), "identity")
+    must(Identity::new(&private_key, credential).ok(), text!("identity"))
 }
 
 fn id(identity: &Identity) -> NodeId {
@@ -84,7 +85,7 @@ fn party(
     number: u8,
 ) -> Party {
     let (board, cost) = measure(|| node::start(place, identity, roster, number));
-    report_cost("start", cost);
+    report_cost(text!("start"), cost);
     let address = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, u16::from(number)));
     let address = SocketAddr::new(address, 5683);
     Party { board, address, spent: Cost::default(), longest: 0, answered: false }
@@ -94,11 +95,11 @@ fn party(
 fn exchange(client: &mut Party, server: &mut Party, server_id: NodeId) {
     let now = Instant::ZERO;
     client.answered = false;
-    let peer = must(client.board.security().peer(server_id), "peer");
+    let peer = must(client.board.security().peer(server_id), text!("peer"));
     let (asked, cost) = measure(|| node::request(client.board, now, peer));
     client.count(cost);
     if !asked {
-        fail("request");
+        fail(text!("request"));
     }
     // A handshake takes four datagrams, the request two more; neither needs the clock.
     for _ in 0..8 {
@@ -106,7 +107,7 @@ fn exchange(client: &mut Party, server: &mut Party, server_id: NodeId) {
         carry(server, client, now);
     }
     if !client.answered {
-        fail("no response");
+        fail(text!("no response"));
     }
 }
 
@@ -118,9 +119,9 @@ fn carry(from: &mut Party, to: &mut Party, now: Instant) {
         from.count(cost);
         match output {
             Some(Output::Transmit { len, .. }) => {
-                to.take(now, from.address, must(datagram.get(..len), "datagram"));
+                to.take(now, from.address, must(datagram.get(..len), text!("datagram")));
             }
-            Some(Output::Outcome(_)) => fail("outcome"),
+            Some(Output::Outcome(_)) => fail(text!("outcome")),
             None => return,
         }
     }
@@ -142,7 +143,7 @@ impl Party {
                 let (answered, cost) = measure(|| node::respond(self.board, now, responder));
                 self.count(cost);
                 if !answered {
-                    fail("respond");
+                    fail(text!("respond"));
                 }
             }
             Some(Event::Response { .. }) => self.answered = true,
