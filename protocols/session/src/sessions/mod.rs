@@ -5,6 +5,7 @@ mod initiate;
 #[cfg(feature = "persistence")]
 mod persist;
 mod respond;
+mod security;
 mod server;
 mod slot;
 
@@ -19,7 +20,7 @@ use crate::limit::Bucket;
 use crate::peer::{Entry, Member, Peer, Roles, Roster};
 use crate::stats::{Stats, count};
 use capmesh_coap::message::Message;
-use capmesh_coap::security::{Answer, OpenedResponse, Opening, SealError, Sealed, Security};
+use capmesh_coap::security::SealError;
 use capmesh_wire::{Instant, NodeId};
 use core::fmt;
 use core::net::SocketAddr;
@@ -60,7 +61,7 @@ pub struct Sessions<R, G, const N: usize, const H: usize> {
     /// Makes Echo values for those whose address is to be proved.
     echo_key: [u8; 16],
     serial: u32,
-    /// See [`Security::readiness`].
+    /// See [`readiness`](capmesh_coap::Security::readiness).
     readiness: u32,
     /// Whether a slot is failing.
     has_failing: bool,
@@ -512,103 +513,6 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     const fn next_serial(&mut self) -> u32 {
         self.serial = self.serial.wrapping_add(1);
         self.serial
-    }
-}
-
-impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Security
-    for Sessions<R, G, N, H>
-{
-    type Peer = Peer;
-    type Binding = Binding;
-
-    const AUTHENTICATES: bool = true;
-    /// OSCORE's. A first request that becomes too long with message_3 goes without it.
-    const OVERHEAD: usize = 45;
-
-    fn address(&self, peer: Peer) -> Option<SocketAddr> {
-        match peer {
-            Peer::Anonymous(address) => Some(address),
-            Peer::Member(member) => Some(self.table.get(self.table.find(member.id)?)?.address),
-        }
-    }
-
-    fn readiness(&self) -> u32 {
-        self.readiness
-    }
-
-    fn open_request<'b>(
-        &mut self,
-        now: Instant,
-        from: SocketAddr,
-        outer: Message<'b>,
-        scratch: &'b mut [u8],
-    ) -> Opening<'b, Peer, Binding> {
-        self.now = now;
-        self.open_any_request(from, outer, scratch)
-    }
-
-    fn seal_response(
-        &mut self,
-        now: Instant,
-        binding: &Binding,
-        role: Answer,
-        inner: Message<'_>,
-        out: &mut [u8],
-    ) -> Result<usize, SealError> {
-        self.now = now;
-        self.seal_any_response(binding, role, inner, out)
-    }
-
-    fn seal_request(
-        &mut self,
-        now: Instant,
-        to: Peer,
-        inner: Message<'_>,
-        out: &mut [u8],
-    ) -> Result<Sealed<Binding>, SealError> {
-        self.now = now;
-        match to {
-            Peer::Anonymous(address) => {
-                Ok(Sealed { len: copy(inner, out)?, address, binding: Binding(Bound::Plain) })
-            }
-            Peer::Member(member) => {
-                let at = self.table.find(member.id).ok_or(SealError::NoPeer)?;
-                self.seal_for_member(at, inner, out)
-            }
-        }
-    }
-
-    fn reopen_request(
-        &mut self,
-        binding: &Binding,
-        outer: Message<'_>,
-        out: &mut [u8],
-    ) -> Result<usize, SealError> {
-        self.reopen_any_request(binding, outer, out)
-    }
-
-    fn open_response<'b>(
-        &mut self,
-        now: Instant,
-        from: SocketAddr,
-        to: Peer,
-        binding: &mut Binding,
-        outer: Message<'b>,
-        scratch: &'b mut [u8],
-    ) -> OpenedResponse<'b, Peer> {
-        self.now = now;
-        self.open_any_response(from, to, binding, outer, scratch)
-    }
-
-    fn is_address_verified(&self, peer: Peer, address: SocketAddr) -> bool {
-        match peer {
-            Peer::Anonymous(_) => false,
-            Peer::Member(member) => self
-                .table
-                .find(member.id)
-                .and_then(|at| self.table.get(at))
-                .is_some_and(|slot| slot.is_address_verified && slot.address == address),
-        }
     }
 }
 
