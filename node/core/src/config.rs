@@ -4,6 +4,7 @@ use crate::flash::Geometry;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use capmesh_wire::{SchemaTag, Unit};
+use core::net::SocketAddr;
 use core::time::Duration;
 
 /// Everything that a node is told when it is made. What is not said here is in flash or comes in.
@@ -33,6 +34,13 @@ pub struct Config {
     pub router: crate::router::Config,
     /// Where things lie in flash, and how much of it there is.
     pub flash: crate::flash::Config,
+    /// How the node announces itself on its link.
+    pub discovery: crate::discovery::Config,
+    /// The group that it announces itself to: all CoAP nodes, in the address family of its link.
+    /// `None` on links without multicast: the plan says who is where.
+    pub group: Option<SocketAddr>,
+    /// How often it asks for the time.
+    pub clock: crate::clock::Config,
     /// How faults are answered.
     pub restart: Restart,
     /// The log.
@@ -127,6 +135,9 @@ impl Default for Config {
                 queue: 6_144,
                 write: 2_048,
             },
+            discovery: crate::discovery::Config::default(),
+            group: None,
+            clock: crate::clock::Config::default(),
             restart: Restart {
                 min: Duration::from_secs(1),
                 max: Duration::from_secs(300),

@@ -88,7 +88,7 @@ pub(crate) struct Faults {
 #[derive(Debug, Default)]
 pub(crate) struct Commit {
     /// The commit that is being written.
-    pub(crate) writing: Option<(Ticket, Option<Mark>)>,
+    pub(crate) writing: Option<(Ticket, Mark)>,
     /// When the last one was taken.
     pub(crate) taken: Option<Instant>,
     /// Whether a handler has ended since.

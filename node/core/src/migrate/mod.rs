@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use capmesh_blob::serve::{Held, ReadError, Store};
 use capmesh_blob::{Geometry, Pages};
 use capmesh_wire::cbor::{self, List, Writer};
-use capmesh_wire::snapshot::{Header, Section, SectionKind};
+use capmesh_wire::snapshot::{Header, Section, SectionKind, Snapshot};
 use capmesh_wire::{BlobRef, Digest, Instant};
 
 /// The chunks that snapshots travel in: what every node can take.
@@ -18,38 +18,47 @@ const CHUNK_LOG2: u8 = 10;
 /// The longest header: its lists are bounded.
 const HEADER: usize = 3 << 10;
 
-/// Sections of a snapshot, in their order: bytes, or `None` for a section that is left out.
+/// What a snapshot consists of beside its header.
+///
+/// The order of the sections tells what a state is good for: one that moves, which is the last that
+/// its instance had in its epoch, begins with its inbox. One that does not begins with the runtime's
+/// section, and has an inbox only if something in it was acknowledged and not handled.
 pub(crate) struct Sections<'a> {
+    pub(crate) moves: bool,
     pub(crate) runtime: &'a [u8],
-    /// Only where the state moves: what is not handled is not acknowledged otherwise, and comes
-    /// again.
-    pub(crate) inbox: Option<&'a [u8]>,
+    pub(crate) inbox: &'a [u8],
     pub(crate) outbox: &'a [u8],
+}
+
+/// Whether a state is the last that its instance had in its epoch.
+pub(crate) fn is_last(state: &Snapshot<'_>) -> bool {
+    state.sections().next().is_some_and(|(kind, _)| kind == SectionKind::Inbox)
 }
 
 /// Writes a snapshot of at most `limit` bytes; `None` if it is longer. The list of sections in
 /// `header` is made here.
 pub(crate) fn write(header: &Header<'_>, parts: &Sections<'_>, limit: usize) -> Option<Vec<u8>> {
-    let section =
-        |kind, bytes: &[u8]| u32::try_from(bytes.len()).ok().map(|len| Section { kind, len });
-    let runtime = section(SectionKind::Runtime, parts.runtime)?;
-    let outbox = section(SectionKind::Outbox, parts.outbox)?;
-    let inbox = section(SectionKind::Inbox, parts.inbox.unwrap_or_default())?;
-    let all = [runtime, outbox, inbox];
-    let list = if parts.inbox.is_some() { &all[..] } else { all.get(..2)? };
-    let header = Header { sections: List::new(list).ok()?, ..*header };
+    let runtime = (SectionKind::Runtime, parts.runtime);
+    let (inbox, outbox) = ((SectionKind::Inbox, parts.inbox), (SectionKind::Outbox, parts.outbox));
+    let bodies = if parts.moves { [inbox, runtime, outbox] } else { [runtime, outbox, inbox] };
+    let left_out = usize::from(!parts.moves && parts.inbox.is_empty());
+    let bodies = bodies.get(..bodies.len() - left_out)?;
+    let mut sections = Vec::with_capacity(bodies.len());
+    for (kind, body) in bodies {
+        sections.push(Section { kind: *kind, len: u32::try_from(body.len()).ok()? });
+    }
+    let header = Header { sections: List::new(&sections).ok()?, ..*header };
     let mut out = vec![0; HEADER];
     let mut writer = Writer::new(&mut out);
     cbor::Encode::write(&header, &mut writer);
     let len = writer.finish().ok()?;
-    let bodies = [parts.runtime, parts.outbox, parts.inbox.unwrap_or_default()];
-    let total = bodies.iter().try_fold(len, |sum, body| sum.checked_add(body.len()))?;
+    let total = bodies.iter().try_fold(len, |sum, (_, body)| sum.checked_add(body.len()))?;
     if total > limit {
         return None;
     }
     out.truncate(len);
     out.reserve_exact(total - len);
-    bodies.iter().for_each(|body| out.extend_from_slice(body));
+    bodies.iter().for_each(|(_, body)| out.extend_from_slice(body));
     out.shrink_to_fit();
     Some(out)
 }

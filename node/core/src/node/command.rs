@@ -49,6 +49,9 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
             self.deny(now, responder, code);
             return;
         }
+        if let Some(member) = peer.member() {
+            self.note(flash, member.id, Vec::new());
+        }
         let said = match command {
             Err(error) => Err(Reason::new(ErrorCode::Malformed).because(error)),
             Ok(command) => self.obey(now, flash, peer, responder, &command),
@@ -254,10 +257,10 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         if slot.running.as_ref().is_none_or(|running| running.is_fresh) {
             return Err(Reason::retry(ErrorCode::Busy, 500));
         }
+        // The router hears of it with the last message that two inputs share.
         slot.state = InstanceState::Quiescing;
         slot.moved_to = Some(quiesce.to);
         let before = slot.commit.wanted.replace(waiting);
-        self.router.quiesce(quiesce.target.instance, quiesce.to);
         self.refuse(now, before, &Reason::new(ErrorCode::Moving));
         Ok(None)
     }

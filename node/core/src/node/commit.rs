@@ -9,7 +9,7 @@ use crate::instances::row::{Phase, Row};
 use crate::link::Link;
 use crate::migrate::{self, Offer, Sections};
 use crate::problem::Reason;
-use crate::router::{Export, Extent, Mark};
+use crate::router::{Export, Extent};
 use alloc::vec::Vec;
 use capmesh_wire::control::Reply;
 use capmesh_wire::inventory::InstanceState;
@@ -69,6 +69,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
             || running.current.is_some()
             || running.is_fresh
             || slot.result.is_some()
+            || !self.router.can_export(id)
         {
             return None;
         }
@@ -93,26 +94,24 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         id: InstanceId,
         moves: bool,
     ) -> Result<(), Reason> {
-        let unknown = Reason::new(ErrorCode::UnknownInstance);
+        if let Some(to) = self.instances.get(id).and_then(|slot| slot.moved_to).filter(|_| moves) {
+            self.router.quiesce(id, to);
+        }
         let extent = if moves { Extent::Move } else { Extent::Commit };
         let mut export = Export::default();
-        let (bytes, mark) = self.snapshot(now, flash, id, extent, &mut export)?;
-        let slot = self.instances.get(id).ok_or(unknown)?;
-        let kept = self.store.get(flash, ROW, id.0).and_then(Row::parse);
-        let assignment = kept.map_or(&[][..], |row| row.assignment);
-        let mut group = self.store.group();
-        group.put(COMMIT, id.0, &bytes).map_err(full)?;
-        if moves {
-            let row = Row {
-                phase: Phase::Quiesced,
-                from_plan: slot.from_plan,
-                epoch: slot.epoch,
-                moved_to: slot.moved_to,
-                assignment,
-            };
-            group.put_parts(ROW, id.0, &[&row.head(), row.assignment]).map_err(full)?;
-        }
-        let ticket = group.submit().map_err(full)?;
+        let mark = self.router.export(id, extent, &mut export);
+        let mark = mark.ok_or(Reason::new(ErrorCode::Busy))?;
+        let written = self.snapshot(now, flash, id, extent, &export).and_then(|bytes| {
+            let ticket = self.write_commit(flash, id, &bytes, moves)?;
+            Ok((bytes, ticket))
+        });
+        let (bytes, ticket) = match written {
+            Ok(written) => written,
+            Err(reason) => {
+                self.router.abandoned(id, mark);
+                return Err(reason);
+            }
+        };
         if let Some(slot) = self.instances.get_mut(id) {
             slot.commit.writing = Some((ticket, mark));
             slot.commit.taken = Some(now);
@@ -124,17 +123,41 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         Ok(())
     }
 
+    /// Asks flash to keep a state, and that its instance moves if it does.
+    fn write_commit(
+        &mut self,
+        flash: &[u8],
+        id: InstanceId,
+        bytes: &[u8],
+        moves: bool,
+    ) -> Result<Ticket, Reason> {
+        let slot = self.instances.get(id).ok_or(Reason::new(ErrorCode::UnknownInstance))?;
+        let kept = self.store.get(flash, ROW, id.0).and_then(Row::parse);
+        let row = Row {
+            phase: Phase::Quiesced,
+            from_plan: slot.from_plan,
+            epoch: slot.epoch,
+            moved_to: slot.moved_to,
+            assignment: kept.map_or(&[][..], |row| row.assignment),
+        };
+        let mut group = self.store.group();
+        group.put(COMMIT, id.0, bytes).map_err(full)?;
+        if moves {
+            group.put_parts(ROW, id.0, &[&row.head(), row.assignment]).map_err(full)?;
+        }
+        group.submit().map_err(full)
+    }
+
     /// The state of a quiescent instance as a snapshot.
     fn snapshot(
-        &mut self,
+        &self,
         now: Instant,
         flash: &[u8],
         id: InstanceId,
         extent: Extent,
-        export: &mut Export,
-    ) -> Result<(Vec<u8>, Option<Mark>), Reason> {
+        export: &Export,
+    ) -> Result<Vec<u8>, Reason> {
         let limit = usize::try_from(self.config.snapshot).unwrap_or(usize::MAX);
-        let mark = self.router.export(id, extent, export);
         let slot = self.instances.get(id).ok_or(Reason::new(ErrorCode::UnknownInstance))?;
         let running = slot.running.as_deref().ok_or(Reason::new(ErrorCode::WrongState))?;
         let held = self.install.held(flash, &self.store, &slot.capsule);
@@ -168,10 +191,13 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
             timers: List::new(&timers).map_err(many)?,
             sections: List::EMPTY,
         };
-        let inbox = matches!(extent, Extent::Move).then_some(export.inbox.as_slice());
-        let parts = Sections { runtime: &runtime, inbox, outbox: &export.outbox };
-        let bytes = migrate::write(&header, &parts, limit);
-        Ok((bytes.ok_or(Reason::new(ErrorCode::TooLarge))?, mark))
+        let parts = Sections {
+            moves: matches!(extent, Extent::Move),
+            runtime: &runtime,
+            inbox: &export.inbox,
+            outbox: &export.outbox,
+        };
+        migrate::write(&header, &parts, limit).ok_or(Reason::new(ErrorCode::TooLarge))
     }
 
     /// A write is durable: what waited for it goes on.
@@ -202,9 +228,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
     fn committed(&mut self, now: Instant, id: InstanceId) {
         let Some(slot) = self.instances.get_mut(id) else { return };
         let Some((_, mark)) = slot.commit.writing.take() else { return };
-        if let Some(mark) = mark {
-            self.router.committed(id, mark);
-        }
+        self.router.committed(id, mark);
         if let Some(why) = slot.commit.fault.take() {
             self.fault(now, id, why);
             return;
@@ -243,7 +267,10 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         let ids: Vec<_> = waiting.map(|slot| slot.id).collect();
         for id in ids {
             if let Some(slot) = self.instances.get_mut(id) {
-                (slot.commit.writing, slot.commit.fault) = (None, None);
+                slot.commit.fault = None;
+                if let Some((_, mark)) = slot.commit.writing.take() {
+                    self.router.abandoned(id, mark);
+                }
             }
             self.fault(now, id, ErrorCode::Flash);
         }

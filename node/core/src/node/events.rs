@@ -69,7 +69,8 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
             running.instance.run(fuel)
         } else {
             give_samples(running, samples);
-            match begin(now, time, slot.id, running, router, record) {
+            let finishes = slot.state == InstanceState::Quiescing;
+            match begin(now, time, (slot.id, finishes), running, router, record) {
                 Begun::Handler => running.instance.run(fuel),
                 Begun::NoHandler => Progress::Idle,
                 Begun::Nothing => return,
@@ -202,6 +203,11 @@ fn has_work<I: HostInstance>(slot: &Slot<I>, router: &Router, now: Instant) -> b
     if running.current.is_some() {
         return true;
     }
+    if slot.state == InstanceState::Quiescing {
+        // No more than the input that has yet to handle a message which another has handled.
+        let is_between = slot.commit.writing.is_none() && !router.can_export(slot.id);
+        return is_between && router.has_event(slot.id);
+    }
     if slot.state != InstanceState::Running || (slot.routed && router.is_paused(slot.id)) {
         return false;
     }
@@ -229,13 +235,18 @@ fn give_samples<I: HostInstance>(running: &mut Running<I>, samples: &[super::Sam
 fn begin<I: HostInstance>(
     now: Instant,
     time: Timestamp,
-    id: InstanceId,
+    (id, finishes): (InstanceId, bool),
     running: &mut Running<I>,
     router: &mut Router,
     record: &mut Vec<u8>,
 ) -> Begun {
     let uncertainty = time.uncertainty.map(u64::from);
-    let (event, current) = if running.is_fresh {
+    let (event, current) = if finishes {
+        let Running { profile, asked, .. } = running;
+        let Some(event) = router.next(id) else { return Begun::Nothing };
+        let event = routed(event, profile, asked, record);
+        (event.0, Current::Routed { service: event.1 })
+    } else if running.is_fresh {
         (Event::Start, Current::Start)
     } else if let Some((source, value)) = running.changes.pop_front() {
         (Event::Digital { source: u32::from(source), value }, Current::Change)

@@ -9,6 +9,7 @@ use crate::instances::profile::Profile;
 use crate::instances::row::{Phase, Row};
 use crate::instances::{Lease, Running, Slot};
 use crate::link::Link;
+use crate::migrate;
 use crate::problem::Reason;
 use crate::router::Origin;
 use alloc::boxed::Box;
@@ -250,6 +251,13 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
             Err(reason) => {
                 self.say(now, Some(id), Level::Error, format_args!("cannot run: {reason}"));
                 self.fault(now, id, reason.code);
+                if reason.code == ErrorCode::Untrusted
+                    && let Some(slot) = self.instances.get_mut(id)
+                {
+                    // Time does not mend that; another roster may.
+                    slot.state = InstanceState::Failed;
+                    slot.faults.retry_at = None;
+                }
             }
         }
         self.changed.status = true;
@@ -288,8 +296,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         let Some(to) = self.instances.get(id).and_then(|slot| slot.moved_to) else { return };
         let Ok(true) = self.bring_up(now, flash, id, false) else { return };
         self.router.quiesce(id, to);
-        let offer =
-            self.store.get(flash, COMMIT, id.0).and_then(|s| crate::migrate::Offer::new(s, None));
+        let offer = self.store.get(flash, COMMIT, id.0).and_then(|s| migrate::Offer::new(s, None));
         if let Some(slot) = self.instances.get_mut(id) {
             slot.state = InstanceState::Quiescent;
             slot.offer = offer;
@@ -331,6 +338,9 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
             slot.faults.retry_at = None;
             return Ok(false);
         };
+        if self.install.untrusted(flash, &self.store, &self.site).any(|d| d == row.capsule) {
+            return Err(Reason::new(ErrorCode::Untrusted).because("its publisher"));
+        }
         let manifest = held.manifest;
         let profile = Profile::new(&self.config, &manifest, manifest.module_size)?;
         self.check_budget(profile.ram, profile.fuel_per_second)?;
@@ -496,12 +506,12 @@ fn restore<I: HostInstance>(
     Ok(timers.map(|timer| (timer.number, remaining(timer))).collect())
 }
 
-/// Where a state comes from. Only where an instance moves is its inbox part of its state.
+/// Where a state comes from.
 fn origin_of<'a>(state: Option<&'a Snapshot<'a>>, epoch: Epoch) -> Origin<'a> {
     match state {
         None => Origin::Fresh,
-        Some(state) if state.section(SectionKind::Inbox).is_some() => Origin::Moved(state),
         Some(state) if state.header().epoch >= epoch => Origin::Restarted(state),
+        Some(state) if migrate::is_last(state) => Origin::Moved(state),
         Some(state) => Origin::Recovered(state),
     }
 }

@@ -11,7 +11,9 @@ mod reach;
 mod serve;
 mod turn;
 
+use crate::clock::Timekeeper;
 use crate::config::Config;
+use crate::discovery::Discovery;
 use crate::flash::{self, Store, Ticket};
 use crate::host::CapsuleHost;
 use crate::install::Install;
@@ -32,9 +34,10 @@ use capmesh_coap::echo::EchoKey;
 use capmesh_coap::endpoint::Responder;
 use capmesh_coap::server::{Server, ServerConfig};
 use capmesh_session::Peer;
-use capmesh_wire::clock::{Clock, Timestamp};
+use capmesh_wire::clock::Timestamp;
+use capmesh_wire::digest::Hasher;
 use capmesh_wire::log::Level;
-use capmesh_wire::{InstanceId, Instant, Name, NodeId, limits};
+use capmesh_wire::{InstanceId, Instant, Name, NodeId, Role, limits};
 use core::fmt;
 use reach::Reached;
 
@@ -74,7 +77,8 @@ pub struct Node<E, H: CapsuleHost> {
     install: Install,
     instances: Instances<H::Instance>,
     router: Router,
-    clock: Option<Clock>,
+    timekeeper: Timekeeper,
+    discovery: Discovery,
     serve: Serve<Peer, FETCHING_PEERS>,
     log: Log,
     restoring: Vec<Restoring>,
@@ -90,6 +94,8 @@ pub struct Node<E, H: CapsuleHost> {
     notify_at: Option<Instant>,
     /// Whether the plan is to be compared with what there is.
     reconcile: bool,
+    /// Whether this start has been counted in flash.
+    is_ready: bool,
     /// Whether there may be more to do at once.
     again: bool,
     reboot: Option<Instant>,
@@ -131,11 +137,14 @@ pub struct Boot {
     config: Config,
     store: Store,
     site: Site,
+    /// The key of Echo values.
+    echo: [u8; 16],
 }
 
 impl Boot {
-    /// Finds the state of a node in `flash`, or begins one: `random` becomes its key if it has none,
-    /// and has to be 32 bytes of a cryptographically secure generator.
+    /// Finds the state of a node in `flash`, or begins one. `random` has to be 32 bytes of a
+    /// cryptographically secure generator, fresh at each start: they become the node's key if it has
+    /// none, and other secrets of this start.
     ///
     /// # Errors
     /// If flash cannot keep it.
@@ -148,7 +157,11 @@ impl Boot {
         let block = BlockSize::MAX;
         let site = site::Config { subject: subject?, block };
         let site = Site::mount(flash, &mut store, &site, random)?;
-        Ok(Self { config, store, site })
+        let mut hasher = Hasher::new();
+        hasher.update(b"capmesh echo");
+        hasher.update(&random);
+        let echo = hasher.finish().as_bytes().first_chunk().copied().unwrap_or_default();
+        Ok(Self { config, store, site, echo })
     }
 
     /// The node's key, its credential and its claim.
@@ -158,7 +171,7 @@ impl Boot {
     }
 
     /// Starts the node. `link` is an endpoint with the node's own key and no members yet; `seed` has
-    /// to be different at each start, and is not secret.
+    /// to be different at each start, and decides nothing that has to be secret.
     #[must_use]
     pub fn start<E: Link, H: CapsuleHost>(
         self,
@@ -168,7 +181,7 @@ impl Boot {
         host: H,
         seed: u64,
     ) -> Node<E, H> {
-        let Self { config, store, site } = self;
+        let Self { config, store, site, echo } = self;
         if let Some(roster) = site.roster(flash, &store) {
             link.set_roster(now, &roster);
         }
@@ -177,15 +190,14 @@ impl Boot {
         let install = Install::mount(now, flash, &store, block, u32::from_be_bytes([a, b, c, d]));
         let router = Router::new(config.router.clone(), link.own_id(), site.boots());
         let canvas = Server::<Peer, OBSERVERS, BODIES, BODY>::BUFFER + 1_008;
-        let [a, b] = [seed, !seed].map(|half| half.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let key = ((u128::from(a) << 64) | u128::from(b)).to_le_bytes();
         let live = usize::from(config.budget.instances).min(limits::ASSIGNMENTS);
         let mut node = Node {
-            server: Box::new(Server::new(ServerConfig::default(), EchoKey::new(key))),
+            server: Box::new(Server::new(ServerConfig::default(), EchoKey::new(echo))),
             flashing: false,
             store_is_full: false,
             instances: Instances::new(live),
-            clock: None,
+            timekeeper: Timekeeper::new(config.clock),
+            discovery: Discovery::new(config.discovery, link.own_id(), Role::Node, seed),
             serve: Serve::new(Rate::default()),
             log: Log::new(config.log),
             restoring: Vec::new(),
@@ -196,6 +208,7 @@ impl Boot {
             changed: serve::Changes::default(),
             notify_at: None,
             reconcile: true,
+            is_ready: false,
             again: true,
             reboot: None,
             adopting: None,
@@ -230,7 +243,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
 
     /// The time as well as the node knows it.
     fn time(&self, now: Instant) -> Timestamp {
-        Timestamp::now(self.clock.as_ref(), now)
+        Timestamp::now(self.timekeeper.clock(), now)
     }
 
     /// Writes a line of the node's own to the log.

@@ -8,6 +8,7 @@ use crate::instances::profile::Profile;
 use crate::link::Link;
 use crate::problem::Reason;
 use crate::site;
+use alloc::vec::Vec;
 use capmesh_wire::control::{Nothing, Reply};
 use capmesh_wire::inventory::InstanceState;
 use capmesh_wire::log::Level;
@@ -31,6 +32,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
                     if let Some(roster) = self.site.roster(flash, &self.store) {
                         self.link.set_roster(now, &roster);
                     }
+                    self.distrust(now, flash);
                     self.reconcile = true;
                 }
                 site::Event::PlanChanged => self.reconcile = true,
@@ -83,6 +85,21 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
                 self.say(now, None, Level::Warning, text);
             }
             install::Event::Removed(_) => self.changed.inventory = true,
+        }
+    }
+
+    /// Capsules whose publisher is trusted no more do not run.
+    fn distrust(&mut self, now: Instant, flash: &[u8]) {
+        let untrusted: Vec<_> = self.install.untrusted(flash, &self.store, &self.site).collect();
+        for digest in untrusted {
+            let running = self.instances.iter().filter(|slot| slot.running.is_some());
+            let of_it = running.filter(|slot| slot.capsule == digest).map(|slot| slot.id);
+            for id in of_it.collect::<Vec<_>>() {
+                self.end(now, id);
+                let text = format_args!("its publisher is trusted no more");
+                self.say(now, Some(id), Level::Error, text);
+            }
+            self.refused(&digest, ErrorCode::Untrusted);
         }
     }
 

@@ -1,10 +1,12 @@
 //! Who is where: the peers that this node has reason to talk to.
 
 use super::Node;
+use crate::discovery::{self, Mine};
 use crate::host::CapsuleHost;
 use crate::link::Link;
 use alloc::vec::Vec;
 use capmesh_session::{Member, Peer};
+use capmesh_wire::clock::Timestamp;
 use capmesh_wire::plan::{Assignment, Plan};
 use capmesh_wire::{Instant, NodeId, Role, limits};
 use core::net::SocketAddr;
@@ -58,6 +60,61 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         }
     }
 
+    /// What this node announces.
+    pub(super) fn mine(&self, flash: &[u8]) -> Mine {
+        let (roster, plan) = self.site.versions(flash, &self.store);
+        Mine { roster, plan, holds: self.install.summary() }
+    }
+
+    /// Announces this node, and looks into what others announce.
+    pub(super) fn advance_neighbours(&mut self, now: Instant, flash: &[u8]) {
+        let Some(group) = self.config.group else { return };
+        if self.discovery.poll_timeout().is_some_and(|at| at > now) {
+            return;
+        }
+        let mine = self.mine(flash);
+        let group = Peer::Anonymous(group);
+        while let Some(event) = self.discovery.poll(now, &mine, &mut self.link, group) {
+            match event {
+                discovery::Event::Neighbour { node, role, address } => {
+                    self.found(now, flash, node, address);
+                    if role == Role::Node {
+                        self.introduce(now, node);
+                        if let Some(peer) = peer_of(&self.reached, node) {
+                            self.install.neighbour(now, peer);
+                        }
+                    }
+                }
+                discovery::Event::Roster { node, revision } => {
+                    self.introduce(now, node);
+                    if let Some(peer) = peer_of(&self.reached, node) {
+                        self.site.heard(now, flash, &self.store, peer, revision);
+                    }
+                }
+                // The gateway brings plans; who holds what is asked when something is wanted.
+                discovery::Event::Plan { .. } | discovery::Event::Holds { .. } => {}
+            }
+        }
+    }
+
+    /// Asks the gateways of the site for the time, now and then.
+    pub(super) fn advance_clock(&mut self, now: Instant) {
+        if self.timekeeper.poll_timeout().is_none_or(|at| at > now) {
+            return;
+        }
+        let is_gateway = |reached: &&Reached| reached.role == Role::Gateway;
+        let gateways: Vec<_> = self.reached.iter().filter(is_gateway).collect();
+        let gateway = |turn: usize| {
+            let reached = gateways.get(turn.checked_rem(gateways.len())?)?;
+            Some(Peer::Member(Member { id: reached.id, role: reached.role }))
+        };
+        self.timekeeper.poll(now, &mut self.link, &gateway);
+        if let Timestamp { micros, uncertainty: Some(_) } = self.time(now) {
+            self.link.set_unix_time(now, micros / 1_000_000);
+            self.site.set_unix_time(micros / 1_000_000);
+        }
+    }
+
     /// Introduces again those whose place among the sessions was taken by others.
     pub(super) fn keep_reached(&mut self, now: Instant) {
         for at in 0..self.reached.len() {
@@ -79,7 +136,8 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         }
     }
 
-    fn note(&mut self, flash: &[u8], id: NodeId, addresses: Vec<SocketAddr>) {
+    /// Notes somebody of the site's, and where they may be found if that is known.
+    pub(super) fn note(&mut self, flash: &[u8], id: NodeId, addresses: Vec<SocketAddr>) {
         let roster = self.site.roster(flash, &self.store);
         let Some(role) = roster.and_then(|roster| roster.find(id)).map(|entry| entry.role) else {
             return;

@@ -2,6 +2,7 @@
 
 use super::{BODY, Node};
 use crate::config::Config;
+use crate::discovery::AnnounceResource;
 use crate::flash::Store;
 use crate::host::CapsuleHost;
 use crate::install::{Blobs, CapsulesResource};
@@ -83,6 +84,14 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
                 let mut routes = [Route::below(paths::BLOBS, &mut blobs)];
                 server.handle(now, link, &mut routes, event, &mut canvas);
             }
+            paths::ANNOUNCE => {
+                let mine = self.mine(flash);
+                let mut announce = AnnounceResource::new(&mut self.discovery, mine, |peer| {
+                    if let Peer::Anonymous(address) = peer { Some(address) } else { None }
+                });
+                let mut routes = [Route::at(paths::ANNOUNCE, &mut announce)];
+                self.server.handle(now, &mut self.link, &mut routes, event, &mut canvas);
+            }
             paths::CAPSULES => {
                 let Self { instances, install, store, server, link, .. } = self;
                 let in_use = |digest: &Digest| {
@@ -163,7 +172,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
             boots: self.site.boots(),
             roster: self.site.roster(flash, &self.store).map_or(Revision(0), |r| r.head().version),
             plan: self.site.plan(flash, &self.store).map_or(Revision(0), |plan| plan.revision),
-            clock: self.clock,
+            clock: self.timekeeper.clock().copied(),
             instances: List::new(&statuses).unwrap_or_default(),
             refused,
         };

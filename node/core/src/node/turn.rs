@@ -75,6 +75,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
             Event::Response { exchange, message, .. } => {
                 let _ = self.install.response(now, exchange, message)
                     || self.site.response(now, exchange, message)
+                    || self.timekeeper.response(now, exchange, message)
                     || self.restoring.iter_mut().any(|r| r.response(now, exchange, message))
                     || self.router.response(now, exchange, message);
             }
@@ -88,6 +89,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         }
         let _ = self.install.outcome(now, &outcome)
             || self.site.outcome(now, &outcome)
+            || self.timekeeper.outcome(now, &outcome)
             || self.restoring.iter_mut().any(|r| r.outcome(now, &outcome))
             || self.router.outcome(now, &outcome);
     }
@@ -118,7 +120,8 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
             self.reboot = None;
             return Some(Output::Reboot);
         }
-        if !self.site.is_ready(&self.store) {
+        self.is_ready = self.site.is_ready(&self.store);
+        if !self.is_ready {
             // Nobody hears of this start before flash has counted it.
             return self.poll_flash(flash, buf);
         }
@@ -167,6 +170,9 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
     /// When [`Node::poll`] has something to do next, if nothing else happens.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
+        if !self.is_ready {
+            return (!self.flashing).then_some(Instant::ZERO);
+        }
         if self.again || (self.reconcile && !self.flashing) {
             return Some(Instant::ZERO);
         }
@@ -183,6 +189,8 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
             self.install.poll_timeout(),
             self.site.poll_timeout(),
             self.notify_at,
+            self.timekeeper.poll_timeout(),
+            self.config.group.and_then(|_| self.discovery.poll_timeout()),
         ]
         .into_iter()
         .flatten()
@@ -197,6 +205,8 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         self.advance_site(now, flash);
         self.advance_install(now, flash);
         self.advance_restoring(now, flash);
+        self.advance_neighbours(now, flash);
+        self.advance_clock(now);
         self.advance_router(now);
         self.advance_server(now, flash);
     }

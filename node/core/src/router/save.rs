@@ -65,6 +65,14 @@ impl Router {
         Some(found.uncovered_since + wait)
     }
 
+    /// Whether the state of an instance can be taken now: no handler runs, and none of two inputs that
+    /// a message is for has handled it while the other has not.
+    #[must_use]
+    pub fn can_export(&self, instance: InstanceId) -> bool {
+        let found = self.index(instance).and_then(|at| self.instances.get(at));
+        found.is_some_and(|found| found.current.is_none() && !found.is_between())
+    }
+
     /// Gives what a commit has to hold. The caller writes it to flash together with the instance's
     /// state of this moment, and says then [`Router::committed`] or [`Router::abandoned`]; a newer
     /// export makes an older one void. The work is one pass over inbox and outbox.

@@ -2,12 +2,12 @@
 
 use crate::world::capsules::{self, RowOf};
 use crate::world::site::{start, target};
-use crate::world::{GATEWAY, World, node_id, roster};
+use crate::world::{GATEWAY, PUBLISHER, UNIX, World, roster};
 use capmesh_coap::Code;
 use capmesh_wire::control::{Command, Nothing, Renew, Reply};
-use capmesh_wire::inventory::InstanceState;
+use capmesh_wire::inventory::{InstanceState, Status};
 use capmesh_wire::plan::Delivery;
-use capmesh_wire::{ErrorCode, content_format, paths};
+use capmesh_wire::{ErrorCode, cbor, content_format, paths};
 use std::time::Duration;
 
 #[test]
@@ -57,6 +57,48 @@ fn nobody_commands_without_a_role() {
     assert_eq!(answer.code, Code::UNAUTHORIZED);
     let answer = world.ask_anonymously(1, Code::GET, paths::STATUS, &command);
     assert_eq!(answer.code, Code::UNAUTHORIZED);
+}
+
+#[test]
+fn a_publisher_who_is_revoked_runs_nothing_any_more() {
+    let mut world = World::new(1, 1, &capsules::config());
+    let source = capsules::source(1_000_000, 10_000);
+    world.machine(1).preload(1, &source);
+    world.boot_all();
+    let row = RowOf::new(1, 1, &source, None, None, Delivery::Latest);
+    world.retry(1, &start(&row));
+    world.wait(1, 1, InstanceState::Running);
+    let without = roster(2, 1, &[PUBLISHER]);
+    assert!(world.ask(1, Code::PUT, paths::ROSTER, content_format::ROSTER, &without).is_success());
+    for _ in 0..2 {
+        world.run_for(Duration::from_secs(1));
+        let status = world.status(1, 1).expect("known");
+        assert_eq!(
+            (status.state, status.reason),
+            (InstanceState::Failed, Some(ErrorCode::Untrusted))
+        );
+        world.crash(1);
+        world.boot(1);
+    }
+    // The site has trusted him again.
+    let with = roster(3, 1, &[]);
+    assert!(world.ask(1, Code::PUT, paths::ROSTER, content_format::ROSTER, &with).is_success());
+    world.retry(1, &start(&row));
+    world.wait(1, 1, InstanceState::Running);
+}
+
+#[test]
+fn the_gateway_tells_the_time() {
+    let mut world = World::new(1, 1, &capsules::config());
+    world.boot_all();
+    // A command shows who the gateway is.
+    assert!(!world.command(1, &Command::Stop(target(1, 1))).is_success());
+    world.run_for(Duration::from_secs(600));
+    let answer = world.ask(1, Code::GET, paths::STATUS, 0, &[]);
+    let status: Status<'_> = cbor::decode(&answer.payload).expect("a status");
+    let clock = status.clock.expect("it has asked");
+    let error = clock.at(world.now).micros.abs_diff(UNIX + world.now.as_micros());
+    assert!(error < 5_000, "off by {error} us");
 }
 
 #[test]
@@ -111,5 +153,4 @@ fn a_lease_runs_out_and_is_not_taken_up_by_a_restart() {
     );
     world.retry(1, &renew);
     world.wait(1, 1, InstanceState::Running);
-    let _ = node_id(1);
 }

@@ -17,6 +17,7 @@ use capmesh_node::{Boot, Config, Input, Node, Output};
 use capmesh_runtime::Runtime;
 use capmesh_session::edhoc::{self, Identity};
 use capmesh_session::{Peer, SecureEndpoint, Sessions};
+use capmesh_wire::clock::{TimeReply, TimeRequest};
 use capmesh_wire::control::{Command, Reply};
 use capmesh_wire::cose::SigningKey;
 use capmesh_wire::inventory::{InstanceState, InstanceStatus, Status};
@@ -78,6 +79,9 @@ pub(crate) fn scalar(n: u8) -> [u8; 32] {
     scalar[0] = 1;
     scalar
 }
+
+/// Site time at the start of the world's clock, in microseconds since 1970.
+pub(crate) const UNIX: u64 = 1_700_000_000_000_000;
 
 /// Who is who: by the number that their key is made of.
 pub(crate) const SITE: u8 = 200;
@@ -646,8 +650,20 @@ impl Controller {
                     *place = Some(answer);
                 }
             }
-            Some(Event::Request { responder, .. }) => {
-                let _ = self.core.respond(now, responder, Code::NOT_FOUND, |_| Ok(()));
+            Some(Event::Request { responder, message, .. }) => {
+                let mut buf = [0; 64];
+                let reply = cbor::decode::<TimeRequest>(message.payload()).ok().map(|request| {
+                    let micros = UNIX + now.as_micros();
+                    let uncertainty = 100;
+                    TimeReply { sent: request.sent, received: micros, replied: micros, uncertainty }
+                });
+                let len = reply.and_then(|reply| cbor::encode(&reply, &mut buf).ok());
+                let code = if len.is_some() { Code::CONTENT } else { Code::NOT_FOUND };
+                let payload = &buf[..len.unwrap_or(0)];
+                let _ = self.core.respond(now, responder, code, |writer| {
+                    writer.payload(payload)?;
+                    Ok(())
+                });
             }
             None => {}
         }
