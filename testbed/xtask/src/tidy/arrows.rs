@@ -34,7 +34,18 @@ const ARROWS: &[(&str, &[&str])] = &[
             "capmesh-wire",
         ],
     ),
-    ("capmesh-node-linux", &["capmesh-node", "capmesh-runtime", "capmesh-shell", "capmesh-wire"]),
+    (
+        "capmesh-node-linux",
+        &[
+            "capmesh-coap",
+            "capmesh-description",
+            "capmesh-node",
+            "capmesh-runtime",
+            "capmesh-session",
+            "capmesh-shell",
+            "capmesh-wire",
+        ],
+    ),
     ("capmesh-placement", &["capmesh-wire"]),
     (
         "capmesh-gateway",
