@@ -90,6 +90,8 @@ pub struct Node<E, H: CapsuleHost> {
     /// Values that actuators are to be set to: the newest of each.
     actuations: Vec<Option<f64>>,
     changed: serve::Changes,
+    /// Whether an observer may have to be told of something.
+    notifies: bool,
     /// When observers are told of what has changed.
     notify_at: Option<Instant>,
     /// Whether the plan is to be compared with what there is.
@@ -104,6 +106,8 @@ pub struct Node<E, H: CapsuleHost> {
     /// Those that may have to be talked to, and those that do.
     reached: Vec<Reached>,
     wanted: Vec<NodeId>,
+    /// When it is looked again whether they have a place among the sessions.
+    reach_at: Instant,
     /// Makes the seeds of instances and transfers.
     seed: u64,
     /// Requests that a role did not allow, and documents and capsules that failed verification.
@@ -206,6 +210,7 @@ impl Boot {
             samples: vec![Sample::default(); config.sensors.len()],
             actuations: vec![None; config.actuators.len()],
             changed: serve::Changes::default(),
+            notifies: false,
             notify_at: None,
             reconcile: true,
             is_ready: false,
@@ -214,6 +219,7 @@ impl Boot {
             adopting: None,
             reached: Vec::new(),
             wanted: Vec::new(),
+            reach_at: now,
             seed,
             forbidden: 0,
             unverified: 0,

@@ -10,9 +10,13 @@ use capmesh_wire::clock::Timestamp;
 use capmesh_wire::plan::{Assignment, Plan};
 use capmesh_wire::{Instant, NodeId, Role, limits};
 use core::net::SocketAddr;
+use core::time::Duration;
 
 /// Peers that a node may have reason to talk to at one time.
 const REACHED: usize = limits::ROUTES;
+
+/// How often it is looked whether those who are talked to have a place among the sessions.
+const REACH_AGAIN: Duration = Duration::from_secs(1);
 
 /// Somebody to talk to.
 #[derive(Clone, Debug)]
@@ -117,6 +121,10 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
 
     /// Introduces again those whose place among the sessions was taken by others.
     pub(super) fn keep_reached(&mut self, now: Instant) {
+        if now < self.reach_at {
+            return;
+        }
+        self.reach_at = now + REACH_AGAIN;
         for at in 0..self.reached.len() {
             let Some(reached) = self.reached.get(at) else { return };
             if self.wanted.contains(&reached.id) && self.link.peer(reached.id).is_none() {

@@ -119,6 +119,8 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
             _ => self.read(now, flash, Some(event), &mut canvas),
         }
         self.canvas = canvas;
+        // Whoever observes what the request has changed is to be told.
+        self.notifies = true;
         if let Some((peer, responder)) = commands.who {
             let body = commands.body;
             self.command(now, flash, peer, responder, &body);
@@ -136,6 +138,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
             ] {
                 if has_changed {
                     self.server.changed(path);
+                    self.notifies = true;
                 }
             }
             self.notify_at = None;
@@ -144,7 +147,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
             (true, None) => Some(now + PACE),
             (_, at) => at,
         };
-        if self.server.observers() > 0 {
+        if core::mem::take(&mut self.notifies) && self.server.observers() > 0 {
             let mut canvas = core::mem::take(&mut self.canvas);
             self.read(now, flash, None, &mut canvas);
             self.canvas = canvas;
@@ -189,14 +192,21 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
             Document { value: &status, format: content_format::STATUS, title: "status" };
         let mut lines = LogResource(log);
         let mut topics = TopicsResource::new(router, reader);
-        let mut control = Listed("commands");
-        let mut routes = [
+        let mut listed = [
+            (paths::CONTROL, "commands"),
+            (paths::CAPSULES, "capsules"),
+            (paths::ROSTER, "roster"),
+            (paths::PLAN, "plan"),
+            (paths::CREDENTIAL, "credential"),
+        ]
+        .map(|(path, title)| (path, Listed(title)));
+        let mut routes = vec![
             Route::at(paths::INVENTORY, &mut inventory),
             Route::at(paths::STATUS, &mut status),
             Route::at(paths::LOG, &mut lines),
             Route::below(paths::TOPICS, &mut topics),
-            Route::at(paths::CONTROL, &mut control),
         ];
+        routes.extend(listed.iter_mut().map(|(path, listed)| Route::at(path, listed)));
         if let Some(event) = event {
             server.handle(now, link, &mut routes, event, canvas);
         }
@@ -265,7 +275,7 @@ struct Document<'a, T> {
 impl<T: Encode> Resource<Peer> for Document<'_, T> {
     fn get(&mut self, request: &Request<'_, Peer>, reply: &mut Reply<'_>) -> Handled {
         reader(request.peer())?;
-        let format = request.negotiate(&[self.format, CBOR])?;
+        let format = request.negotiate(&[CBOR, self.format])?;
         write(self.value, format, reply)
     }
 
@@ -306,7 +316,7 @@ struct InventoryResource<'a> {
 impl Resource<Peer> for InventoryResource<'_> {
     fn get(&mut self, request: &Request<'_, Peer>, reply: &mut Reply<'_>) -> Handled {
         reader(request.peer())?;
-        let format = request.negotiate(&[content_format::INVENTORY, CBOR])?;
+        let format = request.negotiate(&[CBOR, content_format::INVENTORY])?;
         let Config { sensors, actuators, sources, budget, .. } = self.config;
         let sensors: Vec<_> = sensors
             .iter()

@@ -213,10 +213,13 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
 
     fn advance_router(&mut self, now: Instant) {
         self.keep_reached(now);
-        let Self { router, link, server, reached, .. } = self;
+        let Self { router, link, server, reached, notifies, .. } = self;
         while let Some(notice) = router.poll(now, link, &|id| peer_of(reached, id)) {
             match notice {
-                Notice::Changed(path) => server.changed(path),
+                Notice::Changed(path) => {
+                    server.changed(path);
+                    *notifies = true;
+                }
                 Notice::Moved { .. } => {}
             }
         }

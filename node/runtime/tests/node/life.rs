@@ -1,8 +1,8 @@
 //! Instances come, run, survive and go.
 
-use crate::world::World;
 use crate::world::capsules::{self, RowOf};
 use crate::world::site::{expected, last, pipeline, plan, start, target};
+use crate::world::{World, seeds};
 use capmesh_wire::Epoch;
 use capmesh_wire::control::{Command, Nothing, Reply};
 use capmesh_wire::inventory::InstanceState;
@@ -52,7 +52,7 @@ fn a_pipeline_over_two_nodes_loses_nothing_and_repeats_nothing() {
 
 #[test]
 fn crashes_at_any_moment_leave_everything_as_it_was() {
-    for seed in 0..SEEDS {
+    for seed in seeds(SEEDS) {
         let mut world = World::new(seed, 2, &capsules::config());
         let (capsules, rows) = pipeline(300, 5_000, Delivery::Every);
         for n in [1, 2] {

@@ -1,8 +1,8 @@
 //! Instances move between nodes.
 
-use crate::world::World;
 use crate::world::capsules::{self, End, RowOf};
-use crate::world::site::{expected, last, migrate, pipeline, plan};
+use crate::world::site::{expected, last, migrate, migrate_and_undo, pipeline, plan};
+use crate::world::{World, seeds};
 use capmesh_wire::inventory::InstanceState;
 use capmesh_wire::plan::Delivery;
 use std::time::Duration;
@@ -32,4 +32,52 @@ fn ten_thousand_messages_with_three_moves_give_what_they_give_without() {
     world.run_for(Duration::from_secs(3));
     assert_eq!((last(&mut world, 1, 0), last(&mut world, 1, 1)), expected(count));
     assert_eq!(world.status(3, 2).expect("it is there").state, InstanceState::Running);
+}
+
+/// How many worlds a test with chance in it makes.
+const SEEDS: u64 = 6;
+
+#[test]
+fn a_crash_at_any_step_of_a_move_leaves_one_owner_and_loses_nothing() {
+    for seed in seeds(SEEDS) {
+        let count = 400;
+        let mut world = World::new(seed, 3, &capsules::config());
+        let (capsules, mut rows) = pipeline(count, 10_000, Delivery::Every);
+        for n in [1, 2, 3] {
+            for (id, capsule) in (1..).zip(&capsules) {
+                world.machine(n).preload(id, capsule);
+            }
+        }
+        world.boot_all();
+        plan(&mut world, 1, &[(1, &rows[0]), (2, &rows[1]), (1, &rows[2])]);
+        (world.faults.loss, world.chaos) = (3, 35);
+        let (mut epoch, mut at) = (1, 2);
+        for _ in 0..3 {
+            let rest = world.dice.below(500);
+            world.run_for(Duration::from_millis(rest));
+            epoch += 1;
+            let to = 5 - at;
+            let wires = (Some(End(1, 1)), Some(End(1, 3)));
+            rows[1] = RowOf::new(2, epoch, &capsules[1], wires.0, wires.1, Delivery::Every);
+            if world.dice.below(3) == 0 {
+                migrate_and_undo(&mut world, &rows[1], epoch, at, to);
+                break;
+            }
+            rows[0] = RowOf::new(1, 1, &capsules[0], None, Some(End(to, 2)), Delivery::Every);
+            rows[2] = RowOf::new(3, 1, &capsules[2], Some(End(to, 2)), None, Delivery::Every);
+            let all = [(1, &rows[0]), (to, &rows[1]), (1, &rows[2])];
+            migrate(&mut world, &rows[1], epoch, at, to, &all);
+            at = to;
+        }
+        (world.faults.loss, world.chaos) = (0, 0);
+        world.run_until(900, |world| last(world, 1, 0) >= f64::from(count));
+        world.run_for(Duration::from_secs(5));
+        let seen = (last(&mut world, 1, 0), last(&mut world, 1, 1));
+        assert_eq!(seen, expected(count), "seed {seed}");
+        let runs = [2, 3].map(|n| {
+            let status = world.status(n, 2);
+            status.is_some_and(|status| status.state == InstanceState::Running)
+        });
+        assert_eq!(runs, [at == 2, at == 3], "seed {seed}");
+    }
 }

@@ -74,6 +74,13 @@ impl RngCore for Dice {
 
 impl CryptoRng for Dice {}
 
+/// The seeds of a test with chance in it: `CAPMESH_SEEDS=100..200` asks for others than the usual.
+pub(crate) fn seeds(usual: u64) -> std::ops::Range<u64> {
+    let asked = std::env::var("CAPMESH_SEEDS").ok();
+    let range = asked.as_deref().and_then(|asked| asked.split_once(".."));
+    range.map_or(0..usual, |(first, end)| first.parse().unwrap()..end.parse().unwrap())
+}
+
 pub(crate) fn scalar(n: u8) -> [u8; 32] {
     let mut scalar = [n; 32];
     scalar[0] = 1;
@@ -312,6 +319,8 @@ pub(crate) struct World {
     pub(crate) dice: Dice,
     pub(crate) seed: u64,
     pub(crate) sent: u64,
+    /// In how many of 100 cases a node falls over while it is commanded.
+    pub(crate) chaos: u64,
     /// Nodes that hear and are heard by nobody.
     pub(crate) cut: Vec<u8>,
     on_the_way: BTreeMap<(Instant, u64), Datagram>,
@@ -334,6 +343,7 @@ impl World {
             dice: Dice(seed),
             seed,
             sent: 0,
+            chaos: 0,
             cut: Vec::new(),
             on_the_way: BTreeMap::new(),
         }
@@ -550,16 +560,34 @@ impl World {
         self.begin_ask(n, Code::POST, paths::CONTROL, content_format::CONTROL, &body[..len])
     }
 
-    /// Commands until it is obeyed: nodes may be down or busy for a while.
+    /// Commands until it is obeyed: nodes may be down or busy for a while, and fall over if there is
+    /// chaos.
     pub(crate) fn retry(&mut self, n: u8, command: &Command<'_>) -> Answer {
         for _ in 0..60 {
-            let answer = self.command(n, command);
+            let exchange = self.begin_command(n, command);
+            self.chaos();
+            let answer = self.answer(exchange);
             if answer.is_success() {
                 return answer;
             }
             self.run_for(Duration::from_millis(500));
         }
         panic!("seed {}: node {n} does not obey {command:?}", self.seed);
+    }
+
+    /// With the chance that was set, a node loses its power in the middle of whatever it does, and
+    /// comes back after a while.
+    pub(crate) fn chaos(&mut self) {
+        if self.dice.below(100) >= self.chaos {
+            return;
+        }
+        let soon = self.dice.below(40_000);
+        self.run_for(Duration::from_micros(soon));
+        let n = 1 + self.dice.below(self.machines.len() as u64) as u8;
+        self.crash(n);
+        let off = self.dice.below(2_000);
+        self.run_for(Duration::from_millis(off));
+        self.boot(n);
     }
 
     /// Tells each node where the others are, as announcements do.
@@ -621,6 +649,7 @@ impl World {
     /// Waits until an instance is in a state.
     pub(crate) fn wait(&mut self, n: u8, instance: u32, state: InstanceState) -> InstanceStatus {
         for _ in 0..200 {
+            self.chaos();
             if let Some(status) = self.status(n, instance)
                 && status.state == state
             {

@@ -7,6 +7,7 @@ use capmesh_wire::control::{Command, Quiesce, Release, Reply, Restore, Start, Ta
 use capmesh_wire::inventory::InstanceState;
 use capmesh_wire::plan::{Address, Delivery, Plan, Route};
 use capmesh_wire::{Epoch, InstanceId, List, Name, Revision, content_format, format, paths};
+use std::time::Duration;
 
 pub(crate) fn target(instance: u32, epoch: u32) -> Target {
     Target { instance: InstanceId(instance), epoch: Epoch(epoch) }
@@ -17,7 +18,8 @@ pub(crate) fn start<'a>(row: &'a RowOf) -> Command<'a> {
     Command::Start(Start { target, assignment: Some(row.row()), sources: List::EMPTY })
 }
 
-/// Gives each node the rows that are its own, as the gateway's signed plan.
+/// Gives each node the rows that are its own, as the gateway's signed plan, whatever happens to it
+/// meanwhile.
 pub(crate) fn plan(world: &mut World, revision: u32, rows: &[(u8, &RowOf)]) {
     for n in 1..=world.machines.len() as u8 {
         let own: Vec<_> =
@@ -42,9 +44,17 @@ pub(crate) fn plan(world: &mut World, revision: u32, rows: &[(u8, &RowOf)]) {
         };
         let (mut scratch, mut signed) = (vec![0; 4_096], vec![0; 4_096]);
         let len = plan.sign(&key(GATEWAY), &mut scratch, &mut signed).unwrap();
-        if world.machine(n).node.is_some() {
-            let answer = world.ask(n, Code::PUT, paths::PLAN, content_format::PLAN, &signed[..len]);
-            assert!(answer.is_success(), "{answer:?}");
+        let signed = &signed[..len];
+        for attempt in 0.. {
+            let format = content_format::PLAN;
+            let exchange = world.begin_ask(n, Code::PUT, paths::PLAN, format, signed);
+            world.chaos();
+            let answer = world.answer(exchange);
+            if answer.is_success() {
+                break;
+            }
+            assert!(attempt < 60, "seed {}: {answer:?}", world.seed);
+            world.run_for(Duration::from_millis(500));
         }
     }
 }
@@ -99,4 +109,21 @@ pub(crate) fn migrate(
     world.retry(to, &Command::Start(start));
     plan(world, epoch, rows);
     world.retry(from, &Command::Release(Release { target: old, to: node_id(to) }));
+}
+
+/// Begins to move an instance and undoes it, as a gateway does that has not committed.
+pub(crate) fn migrate_and_undo(world: &mut World, row: &RowOf, epoch: u32, from: u8, to: u8) {
+    let (old, new) = (target(row.instance, epoch - 1), target(row.instance, epoch));
+    let prepare = Start { target: new, assignment: Some(row.row()), sources: List::EMPTY };
+    world.retry(to, &Command::Prepare(prepare));
+    world.wait(to, row.instance, InstanceState::Prepared);
+    let quiesce = Command::Quiesce(Quiesce { target: old, to: node_id(to) });
+    let answer = world.retry(from, &quiesce);
+    let Reply::Snapshot(snapshot) = answer.reply() else { panic!("{answer:?}") };
+    if world.dice.below(2) == 0 {
+        let restore = Restore { target: new, snapshot, from: node_id(from) };
+        world.retry(to, &Command::Restore(restore));
+    }
+    world.retry(from, &Command::Resume(old));
+    world.retry(to, &Command::Stop(new));
 }
