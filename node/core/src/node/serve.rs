@@ -101,20 +101,8 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
                 let mut routes = [Route::below(paths::CAPSULES, &mut capsules)];
                 server.handle(now, link, &mut routes, event, &mut canvas);
             }
-            paths::ROSTER => {
-                let mut roster = RosterResource::new(&mut self.site, flash, &mut self.store);
-                let mut routes = [Route::at(paths::ROSTER, &mut roster)];
-                self.server.handle(now, &mut self.link, &mut routes, event, &mut canvas);
-            }
-            paths::PLAN => {
-                let mut plan = PlanResource::new(&mut self.site, flash, &mut self.store);
-                let mut routes = [Route::at(paths::PLAN, &mut plan)];
-                self.server.handle(now, &mut self.link, &mut routes, event, &mut canvas);
-            }
-            paths::CREDENTIAL => {
-                let mut credential = CredentialResource::new(&self.site, &self.store);
-                let mut routes = [Route::at(paths::CREDENTIAL, &mut credential)];
-                self.server.handle(now, &mut self.link, &mut routes, event, &mut canvas);
+            paths::ROSTER | paths::PLAN | paths::CREDENTIAL => {
+                self.document(now, flash, first, event, &mut canvas);
             }
             _ => self.read(now, flash, Some(event), &mut canvas),
         }
@@ -124,6 +112,34 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         if let Some((peer, responder)) = commands.who {
             let body = commands.body;
             self.command(now, flash, peer, responder, &body);
+        }
+    }
+
+    /// Serves roster, plan or credential.
+    fn document(
+        &mut self,
+        now: Instant,
+        flash: &[u8],
+        path: &str,
+        event: Event<'_, Peer>,
+        canvas: &mut [u8],
+    ) {
+        match path {
+            paths::ROSTER => {
+                let mut roster = RosterResource::new(&mut self.site, flash, &mut self.store);
+                let mut routes = [Route::at(paths::ROSTER, &mut roster)];
+                self.server.handle(now, &mut self.link, &mut routes, event, canvas);
+            }
+            paths::PLAN => {
+                let mut plan = PlanResource::new(&mut self.site, flash, &mut self.store);
+                let mut routes = [Route::at(paths::PLAN, &mut plan)];
+                self.server.handle(now, &mut self.link, &mut routes, event, canvas);
+            }
+            _ => {
+                let mut credential = CredentialResource::new(&self.site, &self.store);
+                let mut routes = [Route::at(paths::CREDENTIAL, &mut credential)];
+                self.server.handle(now, &mut self.link, &mut routes, event, canvas);
+            }
         }
     }
 

@@ -5,11 +5,13 @@ use capmesh_blob::{Geometry, Pages};
 use capmesh_node::Config;
 use capmesh_node::config::{Actuator as NodeActuator, Sensor};
 use capmesh_wire::manifest::{Actuator, Capsule, Needs, Port, StateLayout};
-use capmesh_wire::plan::{Assignment, Delivery, Failover, Inbound, Outbound, Overflowing};
+use capmesh_wire::plan::{
+    Assignment, Delivery, Failover, Inbound, Outbound, Overflowing, PeerBinding,
+};
 use capmesh_wire::schema::{Field, FieldType};
 use capmesh_wire::{
-    BlobRef, CapsuleName, Digest, Epoch, InstanceId, List, Manifest, Name, Schema, Tag, Unit,
-    format,
+    BlobRef, CapsuleName, Digest, Epoch, InstanceId, List, Manifest, Name, Payload, Schema, Tag,
+    Unit, format,
 };
 
 /// A capsule as a publisher hands it out.
@@ -149,6 +151,18 @@ pub(crate) fn pack(
     outputs: &[&str],
     actuators: &[&str],
 ) -> Packed {
+    pack_with(name, text, inputs, outputs, actuators, |capsule| capsule)
+}
+
+/// As [`pack`], with changes to what the manifest says; its one schema has number 0.
+pub(crate) fn pack_with(
+    name: &str,
+    text: &str,
+    inputs: &[&str],
+    outputs: &[&str],
+    actuators: &[&str],
+    change: impl Fn(Capsule<'static>) -> Capsule<'static>,
+) -> Packed {
     let module = wat::parse_str(text).expect("valid text");
     let size = module.len() as u32;
     let geometry = Geometry::new(size, 8).unwrap();
@@ -161,26 +175,20 @@ pub(crate) fn pack(
         }
     }
     let blob = pages.finish().unwrap();
-    let fields = [Field {
-        name: Name::new("n").unwrap(),
-        ty: FieldType::U64,
-        unit: Unit::None,
-        optional: false,
-    }];
-    let schema = Schema::new(Name::new("number").unwrap(), 1, List::new(&fields).unwrap());
-    let schemas = [schema.unwrap()];
+    let schemas: &'static [_] = vec![number()].leak();
     let ports = |names: &[&'static str]| -> Vec<Port<'static>> {
         names.iter().map(|name| Port { name: Name::new(name).unwrap(), schema: 0 }).collect()
     };
     let leak = |names: &[&str]| -> Vec<&'static str> {
         names.iter().map(|name| &*Box::leak(name.to_string().into_boxed_str())).collect()
     };
-    let (inputs, outputs) = (ports(&leak(inputs)), ports(&leak(outputs)));
+    let (inputs, outputs) = (ports(&leak(inputs)).leak(), ports(&leak(outputs)).leak());
     let actuators: Vec<_> = leak(actuators)
         .into_iter()
         .map(|name| Actuator { name: Name::new(name).unwrap(), unit: Unit::None })
         .collect();
-    let capsule = Capsule {
+    let actuators = actuators.leak();
+    let capsule = change(Capsule {
         format: format::CAPSULE,
         version: Tag::new("1").unwrap(),
         abi: 1,
@@ -196,17 +204,17 @@ pub(crate) fn pack(
             timers: 2,
             table_elements: 0,
         },
-        schemas: List::new(&schemas).unwrap(),
-        inputs: List::new(&inputs).unwrap(),
-        outputs: List::new(&outputs).unwrap(),
+        schemas: List::new(schemas).unwrap(),
+        inputs: List::new(inputs).unwrap(),
+        outputs: List::new(outputs).unwrap(),
         sensors: List::EMPTY,
-        actuators: List::new(&actuators).unwrap(),
+        actuators: List::new(actuators).unwrap(),
         sources: List::EMPTY,
         peers: List::EMPTY,
         services: List::EMPTY,
         config: List::EMPTY,
         state: Some(StateLayout { version: 1, oldest: 1 }),
-    };
+    });
     let manifest = Manifest {
         sequence: 1,
         name: CapsuleName::new(name).unwrap(),
@@ -221,12 +229,21 @@ pub(crate) fn pack(
     Packed { manifest: envelope, module, blob, stored, geometry }
 }
 
+/// The schema of everything here: one number.
+pub(crate) fn number() -> Schema<'static> {
+    let name = |name| Name::new(name).unwrap();
+    let field = Field { name: name("n"), ty: FieldType::U64, unit: Unit::None, optional: false };
+    let fields: &'static [_] = vec![field].leak();
+    Schema::new(name("number"), 1, List::new(fields).unwrap()).unwrap()
+}
+
 /// A node that has what the capsules here want.
 pub(crate) fn config() -> Config {
     let actuator = |name: &str| NodeActuator { name: name.into(), unit: Unit::None };
     Config {
         actuators: vec![actuator("count"), actuator("hash")],
-        sensors: Vec::<Sensor>::new(),
+        sensors: vec![Sensor { name: "meter".into(), schema: number().id().tag() }],
+        sources: vec!["button".into()],
         ..Config::default()
     }
 }
@@ -243,6 +260,8 @@ pub(crate) struct RowOf {
     inbound: Vec<Inbound>,
     outbound: Vec<Outbound>,
     pub(crate) lease_ms: Option<u32>,
+    pub(crate) config: Option<Payload<'static>>,
+    pub(crate) peers: Vec<PeerBinding>,
 }
 
 impl RowOf {
@@ -276,6 +295,8 @@ impl RowOf {
             inbound: inbound.into_iter().collect(),
             outbound: outbound.into_iter().collect(),
             lease_ms: None,
+            config: None,
+            peers: Vec::new(),
         }
     }
 
@@ -292,10 +313,10 @@ impl RowOf {
             failover: Failover::None,
             checkpoint_ms: None,
             rollback: false,
-            config: None,
+            config: self.config,
             inbound: List::new(&self.inbound).unwrap(),
             outbound: List::new(&self.outbound).unwrap(),
-            peers: List::EMPTY,
+            peers: List::new(&self.peers).unwrap(),
         }
     }
 }

@@ -285,6 +285,8 @@ impl Answer {
 pub(crate) struct Controller {
     core: Box<Core>,
     answers: BTreeMap<ExchangeId, Option<Answer>>,
+    /// An observation, and what it has brought.
+    observed: Option<(ExchangeId, Vec<Vec<u8>>)>,
 }
 
 #[derive(Clone, Debug)]
@@ -339,7 +341,11 @@ impl World {
             now: Instant::from_secs(1),
             faults: Faults::default(),
             machines: (1..=nodes).map(|n| Machine::new(n, config.clone(), &roster)).collect(),
-            gateway: Controller { core: Box::new(gateway), answers: BTreeMap::new() },
+            gateway: Controller {
+                core: Box::new(gateway),
+                answers: BTreeMap::new(),
+                observed: None,
+            },
             dice: Dice(seed),
             seed,
             sent: 0,
@@ -368,6 +374,31 @@ impl World {
     pub(crate) fn crash(&mut self, n: u8) {
         let seed = self.dice.roll();
         self.machine(n).crash(Tear::Bits(seed));
+    }
+
+    /// Something happens at a node.
+    pub(crate) fn input(&mut self, n: u8, input: Input<'_>) {
+        let now = self.now;
+        let machine = self.machine(n);
+        if let Some(node) = &mut machine.node {
+            node.handle(now, machine.nor.bytes(), input);
+        }
+    }
+
+    /// Observes a resource for a while; gives what it has been.
+    pub(crate) fn observe(&mut self, n: u8, path: &str, time: Duration) -> Vec<Vec<u8>> {
+        let peer = self.gateway.core.sessions().peer(node_id(n)).unwrap();
+        let build = |writer: &mut MessageWriter<'_>| {
+            writer.option_uint(OptionNumber::OBSERVE, 0)?;
+            path.split('/').try_for_each(|segment| writer.path(segment).map(drop))
+        };
+        let now = self.now;
+        let core = &mut self.gateway.core;
+        let exchange = core.request(now, peer, Reliability::Confirmable, Code::GET, build).unwrap();
+        self.gateway.observed = Some((exchange, Vec::new()));
+        self.run_for(time);
+        self.gateway.core.cancel(self.now, exchange);
+        self.gateway.observed.take().map_or(Vec::new(), |(_, seen)| seen)
     }
 
     fn post(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
@@ -675,6 +706,12 @@ impl Controller {
         match event {
             Some(Event::Response { exchange, message, .. }) => {
                 let answer = Answer { code: message.code(), payload: message.payload().to_vec() };
+                if let Some((observed, seen)) = &mut self.observed
+                    && *observed == exchange
+                    && answer.is_success()
+                {
+                    seen.push(answer.payload.clone());
+                }
                 if let Some(place) = self.answers.get_mut(&exchange) {
                     *place = Some(answer);
                 }
