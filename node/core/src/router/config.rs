@@ -54,29 +54,54 @@ pub struct Config {
     pub released_for: Duration,
 }
 
+impl Config {
+    /// For a machine of PC class.
+    #[must_use]
+    pub fn for_host() -> Self {
+        Self {
+            inbox_messages: 256,
+            inbox_bytes: 32 << 10,
+            outbox_messages: 512,
+            outbox_bytes: 64 << 10,
+            window: 4,
+            flights: 64,
+            held: 64,
+            asks: 64,
+            served: 64,
+            burst: 32,
+            pace: Duration::from_millis(5),
+            commit_after: 64,
+            commit_delay: Duration::from_millis(20),
+            batch_bytes: 1_024,
+            ..Self::default()
+        }
+    }
+}
+
 impl Default for Config {
-    /// For a board: an idle instance takes what its row does, a busy one up to 6 KB.
+    /// For a board, whose endpoint has few exchanges and whose commits fit 3 KB of flash: an idle
+    /// instance takes what its row does, a busy one up to 3.5 KB more.
     fn default() -> Self {
         const { assert!(limits::ASSIGNMENTS <= 64) };
         Self {
             instances: 64,
             inbox_messages: 32,
-            inbox_bytes: 2_048,
-            outbox_messages: 64,
-            outbox_bytes: 4_096,
+            inbox_bytes: 1_536,
+            outbox_messages: 48,
+            outbox_bytes: 2_048,
             commit_after: 16,
             commit_delay: Duration::from_millis(100),
             batch_bytes: 768,
             window: 2,
-            flights: 8,
-            held: 8,
+            flights: 3,
+            held: 3,
             ack_patience: Duration::from_secs(30),
             retry_min: Duration::from_millis(500),
             retry_max: Duration::from_secs(60),
             burst: 4,
             pace: Duration::from_millis(50),
-            asks: 8,
-            served: 8,
+            asks: 4,
+            served: 4,
             ask_timeout: Duration::from_secs(30),
             released: 8,
             released_for: Duration::from_secs(600),

@@ -9,6 +9,7 @@ pub mod endpoint;
 pub mod flash;
 pub mod link_format;
 pub mod oscore;
+pub mod router;
 pub mod server;
 pub mod session;
 pub mod wire;
@@ -24,6 +25,7 @@ pub const ALL: &[(&str, fn(&[u8]))] = &[
     ("flash", flash::run),
     ("link_format", link_format::run),
     ("oscore", oscore::run),
+    ("router", router::run),
     ("server", server::run),
     ("session", session::run),
     ("wire", wire::run),
