@@ -4,6 +4,7 @@ pub mod blob;
 pub mod bundle;
 pub mod capsule;
 pub mod coap_message;
+pub mod documents;
 pub mod edhoc;
 pub mod endpoint;
 pub mod flash;
@@ -20,6 +21,7 @@ pub const ALL: &[(&str, fn(&[u8]))] = &[
     ("bundle", bundle::run),
     ("capsule", capsule::run),
     ("coap_message", coap_message::run),
+    ("documents", documents::run),
     ("edhoc", edhoc::run),
     ("endpoint", endpoint::run),
     ("flash", flash::run),
