@@ -28,7 +28,8 @@ pub struct Config {
     pub sources: Vec<Box<str>>,
     /// How instances are run.
     pub schedule: Schedule,
-    /// The most bytes of the state of one instance, as it is made durable and handed on.
+    /// The most bytes of the state of one instance, as it is made durable and handed on. One that does
+    /// not fit a record of the log goes to an extent, which erases sectors with each commit.
     pub snapshot: u32,
     /// Queues, batches and patience of the router.
     pub router: crate::router::Config,
@@ -123,7 +124,7 @@ impl Default for Config {
             actuators: Vec::new(),
             sources: Vec::new(),
             schedule: Schedule { slice: 20_000, events: 8 },
-            snapshot: 2_900,
+            snapshot: 16 << 10,
             router: crate::router::Config::default(),
             flash: crate::flash::Config {
                 geometry: Geometry { sector: 4_096, unit: 4, page: 256, rewrites: true },

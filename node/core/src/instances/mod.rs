@@ -87,8 +87,8 @@ pub(crate) struct Faults {
 /// How far the state is durable.
 #[derive(Debug, Default)]
 pub(crate) struct Commit {
-    /// The commit that is being written.
-    pub(crate) writing: Option<(Ticket, Mark)>,
+    /// The commit that is being written. A long one has no ticket before its last write.
+    pub(crate) writing: Option<(Option<Ticket>, Mark)>,
     /// When the last one was taken.
     pub(crate) taken: Option<Instant>,
     /// Whether a handler has ended since.

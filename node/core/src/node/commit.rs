@@ -1,10 +1,11 @@
 //! Commits: the state of instances made durable, and handed on.
 
-use super::life::full;
+use super::states::Kept;
 use super::{Node, Then};
 use crate::flash::Ticket;
-use crate::flash::kinds::{COMMIT, ROW};
+use crate::flash::kinds::ROW;
 use crate::host::{CapsuleHost, HostInstance};
+use crate::instances::Slot;
 use crate::instances::row::{Phase, Row};
 use crate::link::Link;
 use crate::migrate::{self, Offer, Sections};
@@ -102,10 +103,10 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         let mark = self.router.export(id, extent, &mut export);
         let mark = mark.ok_or(Reason::new(ErrorCode::Busy))?;
         let written = self.snapshot(now, flash, id, extent, &export).and_then(|bytes| {
-            let ticket = self.write_commit(flash, id, &bytes, moves)?;
-            Ok((bytes, ticket))
+            let kept = self.write_commit(flash, id, &bytes, moves)?;
+            Ok((bytes, kept))
         });
-        let (bytes, ticket) = match written {
+        let (bytes, kept) = match written {
             Ok(written) => written,
             Err(reason) => {
                 self.router.abandoned(id, mark);
@@ -113,6 +114,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
             }
         };
         if let Some(slot) = self.instances.get_mut(id) {
+            let ticket = if let Kept::With(ticket) = kept { Some(ticket) } else { None };
             slot.commit.writing = Some((ticket, mark));
             slot.commit.taken = Some(now);
             slot.commit.is_dirty = false;
@@ -130,7 +132,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         id: InstanceId,
         bytes: &[u8],
         moves: bool,
-    ) -> Result<Ticket, Reason> {
+    ) -> Result<Kept, Reason> {
         let slot = self.instances.get(id).ok_or(Reason::new(ErrorCode::UnknownInstance))?;
         let kept = self.store.get(flash, ROW, id.0).and_then(Row::parse);
         let row = Row {
@@ -140,12 +142,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
             moved_to: slot.moved_to,
             assignment: kept.map_or(&[][..], |row| row.assignment),
         };
-        let mut group = self.store.group();
-        group.put(COMMIT, id.0, bytes).map_err(full)?;
-        if moves {
-            group.put_parts(ROW, id.0, &[&row.head(), row.assignment]).map_err(full)?;
-        }
-        group.submit().map_err(full)
+        self.keep_state(flash, id, bytes, moves.then_some(&row), None)
     }
 
     /// The state of a quiescent instance as a snapshot.
@@ -202,12 +199,11 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
 
     /// A write is durable: what waited for it goes on.
     pub(super) fn durable(&mut self, now: Instant, flash: &[u8], ticket: Ticket) {
-        let committed = self
-            .instances
-            .iter()
-            .find(|slot| slot.commit.writing.as_ref().is_some_and(|(of, _)| *of <= ticket))
-            .map(|slot| slot.id);
-        if let Some(id) = committed {
+        let is_written = |slot: &&Slot<H::Instance>| {
+            slot.commit.writing.as_ref().and_then(|(of, _)| *of).is_some_and(|of| of <= ticket)
+        };
+        let committed = self.instances.iter().filter(is_written).map(|slot| slot.id);
+        for id in committed.collect::<Vec<_>>() {
             self.committed(now, id);
         }
         while let Some(at) = self.pending.iter().position(|(of, _)| *of <= ticket) {
@@ -259,6 +255,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
     /// Flash takes nothing any more: what waited for it is told, and no instance whose state has to be
     /// durable goes on.
     pub(super) fn flash_failed(&mut self, now: Instant) {
+        self.long = None;
         for (_, then) in core::mem::take(&mut self.pending) {
             let Then::Phase(_, waiting) = then;
             self.refuse(now, waiting, &Reason::new(ErrorCode::Flash));

@@ -1,6 +1,7 @@
 //! The life of instances: how they come, start, fail, go on and end.
 
 use super::reach::others_of;
+use super::states::extent_of;
 use super::{Node, Then};
 use crate::flash::Error;
 use crate::flash::kinds::{COMMIT, ROW};
@@ -130,7 +131,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         }
         let written =
             Row { phase, from_plan, epoch: row.epoch, moved_to: None, assignment: &encoded };
-        self.write_row(id, &written, !keeps_state, waiting)?;
+        self.write_row(flash, id, &written, !keeps_state, waiting)?;
         if self.instances.get(id).is_none_or(|slot| slot.epoch != row.epoch) {
             self.end(now, id);
             self.instances.remove(id);
@@ -150,7 +151,6 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
             slot.state = InstanceState::Fetching;
         }
         self.make_room();
-        let _ = flash;
         Ok(())
     }
 
@@ -160,15 +160,20 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
     /// If flash has no room, now or at all.
     pub(super) fn write_row(
         &mut self,
+        flash: &[u8],
         id: InstanceId,
         row: &Row<'_>,
         forget_state: bool,
         waiting: Option<Responder>,
     ) -> Result<(), Reason> {
+        let extent = extent_of(flash, &self.store, id);
         let mut group = self.store.group();
         group.put_parts(ROW, id.0, &[&row.head(), row.assignment]).map_err(full)?;
         if forget_state {
             group.delete(COMMIT, id.0).map_err(full)?;
+            if let Some(extent) = extent {
+                group.remove_extent(flash, extent).map_err(full)?;
+            }
         }
         let ticket = group.submit().map_err(full)?;
         self.pending.push((ticket, Then::Phase(id, waiting)));
@@ -192,7 +197,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         let kept = self.store.get(flash, ROW, id.0).and_then(Row::parse);
         let assignment = kept.filter(|_| !phase.is_over()).map_or(&[][..], |row| row.assignment);
         let row = Row { phase, from_plan: slot.from_plan, epoch, moved_to, assignment };
-        self.write_row(id, &row, phase.is_over(), waiting)?;
+        self.write_row(flash, id, &row, phase.is_over(), waiting)?;
         if let Some(slot) = self.instances.get_mut(id) {
             (slot.phase, slot.epoch, slot.moved_to) = (phase, epoch, moved_to);
         }
@@ -296,7 +301,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         let Some(to) = self.instances.get(id).and_then(|slot| slot.moved_to) else { return };
         let Ok(true) = self.bring_up(now, flash, id, false) else { return };
         self.router.quiesce(id, to);
-        let offer = self.store.get(flash, COMMIT, id.0).and_then(|s| migrate::Offer::new(s, None));
+        let offer = self.state(flash, id).and_then(|state| migrate::Offer::new(state, None));
         if let Some(slot) = self.instances.get_mut(id) {
             slot.state = InstanceState::Quiescent;
             slot.offer = offer;
@@ -346,7 +351,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         self.check_budget(profile.ram, profile.fuel_per_second)?;
         let surroundings = profile.surroundings(&manifest.capsule, Some(&row))?;
         let mut instance = self.make(held.module, &profile, surroundings)?;
-        let state = self.store.get(flash, COMMIT, id.0).map(Snapshot::parse).transpose();
+        let state = self.state(flash, id).map(Snapshot::parse).transpose();
         let state = state.map_err(|error| Reason::new(ErrorCode::Malformed).because(error))?;
         let timers = match &state {
             Some(state) => restore(now, &mut instance, state, &row.capsule)?,
@@ -436,6 +441,8 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         let waiting = slot.commit.wanted.take();
         slot.commit.writing = None;
         slot.commit.fault = None;
+        self.forget_long(id);
+        let Some(slot) = self.instances.get_mut(id) else { return };
         if core::mem::take(&mut slot.routed) {
             match slot.moved_to {
                 Some(to) => self.router.release(now, id, to),

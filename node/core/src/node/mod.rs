@@ -9,12 +9,13 @@ mod once;
 mod parts;
 mod reach;
 mod serve;
+mod states;
 mod turn;
 
 use crate::clock::Timekeeper;
 use crate::config::Config;
 use crate::discovery::Discovery;
-use crate::flash::{self, Store, Ticket};
+use crate::flash::{self, ExtentId, Store, Ticket};
 use crate::host::CapsuleHost;
 use crate::install::Install;
 use crate::instances::Instances;
@@ -36,10 +37,11 @@ use capmesh_coap::server::{Server, ServerConfig};
 use capmesh_session::Peer;
 use capmesh_wire::clock::Timestamp;
 use capmesh_wire::digest::Hasher;
-use capmesh_wire::log::Level;
+use capmesh_wire::log::{Level, LogLine};
 use capmesh_wire::{InstanceId, Instant, Name, NodeId, Role, limits};
 use core::fmt;
 use reach::Reached;
+use states::Long;
 
 /// Observers of a node's resources at once.
 const OBSERVERS: usize = 8;
@@ -82,6 +84,9 @@ pub struct Node<E, H: CapsuleHost> {
     serve: Serve<Peer, FETCHING_PEERS>,
     log: Log,
     restoring: Vec<Restoring>,
+    /// A state that is too long for a record, and extents of such that are to be given back.
+    long: Option<Long>,
+    leftover: Vec<ExtentId>,
     /// What waits for a write to be durable, at most [`PENDING`].
     pending: Vec<(Ticket, Then)>,
     /// Fuel of all instances together.
@@ -205,6 +210,8 @@ impl Boot {
             serve: Serve::new(Rate::default()),
             log: Log::new(config.log),
             restoring: Vec::new(),
+            long: None,
+            leftover: states::leftovers(flash, &store),
             pending: Vec::new(),
             fuel: Allowance::new(now, config.budget.fuel_per_second),
             samples: vec![Sample::default(); config.sensors.len()],
@@ -245,6 +252,12 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
     #[must_use]
     pub fn id(&self) -> NodeId {
         self.link.own_id()
+    }
+
+    /// The lines of the log from number `from` on, the oldest first: those that were dropped since are
+    /// missing. For whoever shows them on the spot.
+    pub fn log(&self, from: u32) -> impl Iterator<Item = LogLine<'_>> {
+        self.log.since(from)
     }
 
     /// The time as well as the node knows it.

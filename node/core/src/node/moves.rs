@@ -1,8 +1,9 @@
 //! Snapshots of other nodes' instances on their way here.
 
-use super::life::full;
+use super::states::Kept;
 use super::{Node, Then};
-use crate::flash::kinds::{COMMIT, ROW};
+use crate::flash::Ticket;
+use crate::flash::kinds::ROW;
 use crate::host::{CapsuleHost, HostInstance};
 use crate::instances::profile::Profile;
 use crate::instances::row::{Phase, Row};
@@ -10,9 +11,10 @@ use crate::link::Link;
 use crate::migrate::Restoring;
 use crate::problem::Reason;
 use alloc::vec::Vec;
+use capmesh_coap::endpoint::Responder;
 use capmesh_wire::inventory::InstanceState;
 use capmesh_wire::snapshot::{SectionKind, Snapshot};
-use capmesh_wire::{Digest, ErrorCode, Instant};
+use capmesh_wire::{Digest, ErrorCode, InstanceId, Instant};
 
 impl<E: Link, H: CapsuleHost> Node<E, H> {
     /// Goes on with the snapshots that are on their way here.
@@ -55,17 +57,23 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         let kept = self.store.get(flash, ROW, target.instance.0);
         let kept = kept.and_then(Row::parse).ok_or(Reason::new(ErrorCode::WrongState))?;
         let row = Row { phase: Phase::Restored, ..kept };
-        let mut group = self.store.group();
-        group.put(COMMIT, target.instance.0, bytes).map_err(full)?;
-        group.put_parts(ROW, target.instance.0, &[&row.head(), row.assignment]).map_err(full)?;
-        let ticket = group.submit().map_err(full)?;
-        self.pending.push((ticket, Then::Phase(target.instance, restoring.waiting)));
-        if let Some(slot) = self.instances.get_mut(target.instance) {
+        let waiting = restoring.waiting;
+        let kept = self.keep_state(flash, target.instance, bytes, Some(&row), waiting)?;
+        if let Kept::With(ticket) = kept {
+            self.restored(target.instance, ticket, waiting);
+        }
+        Ok(())
+    }
+
+    /// The state of an instance that was prepared for is on its way into flash: whatever is written
+    /// from now on comes after it.
+    pub(super) fn restored(&mut self, id: InstanceId, ticket: Ticket, waiting: Option<Responder>) {
+        self.pending.push((ticket, Then::Phase(id, waiting)));
+        if let Some(slot) = self.instances.get_mut(id) {
             slot.phase = Phase::Restored;
             slot.state = InstanceState::Restored;
         }
         self.changed.status = true;
-        Ok(())
     }
 
     /// Tries whether a state fits its capsule, with an instance that is thrown away.

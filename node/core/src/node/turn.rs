@@ -96,6 +96,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
 
     fn flashed(&mut self, now: Instant, flash: &[u8], done: &Done) {
         self.site.flashed(now, done);
+        self.long_flashed(done);
         if let Some(event) = self.install.flashed(now, done, &mut self.link) {
             self.installed(now, event);
         }
@@ -204,6 +205,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         }
         self.advance_site(now, flash);
         self.advance_install(now, flash);
+        self.advance_long(now, flash);
         self.advance_restoring(now, flash);
         self.advance_neighbours(now, flash);
         self.advance_clock(now);

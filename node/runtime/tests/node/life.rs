@@ -80,3 +80,20 @@ fn crashes_at_any_moment_leave_everything_as_it_was() {
 
 /// How many worlds a test with chance in it makes.
 const SEEDS: u64 = 4;
+
+#[test]
+fn a_node_with_nothing_to_do_sleeps() {
+    let mut world = World::new(1, 1, &capsules::config());
+    let sink = capsules::sink();
+    world.machine(1).preload(1, &sink);
+    world.boot_all();
+    world.retry(1, &start(&RowOf::new(3, 1, &sink, None, None, Delivery::Every)));
+    world.wait(1, 3, InstanceState::Running);
+    world.run_for(Duration::from_secs(600));
+    let (end, mut steps) = (world.now + Duration::from_secs(600), 0);
+    while world.step(end) {
+        steps += 1;
+    }
+    // It asks for the time.
+    assert!(steps <= 20, "woken {steps} times in 10 minutes");
+}

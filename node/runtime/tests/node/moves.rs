@@ -81,3 +81,38 @@ fn a_crash_at_any_step_of_a_move_leaves_one_owner_and_loses_nothing() {
         assert_eq!(runs, [at == 2, at == 3], "seed {seed}");
     }
 }
+
+#[test]
+fn a_large_state_survives_crashes_and_moves() {
+    for seed in seeds(3) {
+        let count = 150;
+        let mut config = capsules::config();
+        config.snapshot = 16 << 10;
+        let mut world = World::new(seed, 3, &config);
+        let (mut capsules, mut rows) = pipeline(count, 20_000, Delivery::Every);
+        capsules[1] = capsules::big_adder();
+        let wires = (Some(End(1, 1)), Some(End(1, 3)));
+        rows[1] = RowOf::new(2, 1, &capsules[1], wires.0, wires.1, Delivery::Every);
+        for n in [1, 2, 3] {
+            for (id, capsule) in (1..).zip(&capsules) {
+                world.machine(n).preload(id, capsule);
+            }
+        }
+        world.boot_all();
+        plan(&mut world, 1, &[(1, &rows[0]), (2, &rows[1]), (1, &rows[2])]);
+        world.chaos = 30;
+        for (epoch, from, to) in [(2, 2, 3), (3, 3, 2)] {
+            world.run_for(Duration::from_millis(700));
+            rows[0] = RowOf::new(1, 1, &capsules[0], None, Some(End(to, 2)), Delivery::Every);
+            rows[1] = RowOf::new(2, epoch, &capsules[1], wires.0, wires.1, Delivery::Every);
+            rows[2] = RowOf::new(3, 1, &capsules[2], Some(End(to, 2)), None, Delivery::Every);
+            let all = [(1, &rows[0]), (to, &rows[1]), (1, &rows[2])];
+            migrate(&mut world, &rows[1], epoch, from, to, &all);
+        }
+        world.chaos = 0;
+        world.run_until(900, |world| last(world, 1, 0) >= f64::from(count));
+        world.run_for(Duration::from_secs(5));
+        let seen = (last(&mut world, 1, 0), last(&mut world, 1, 1));
+        assert_eq!(seen, expected(count), "seed {seed}");
+    }
+}

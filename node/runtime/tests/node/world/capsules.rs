@@ -100,6 +100,26 @@ pub(crate) fn adder() -> Packed {
     )
 }
 
+/// The same with 9 KB of state that changes with every message.
+pub(crate) fn big_adder() -> Packed {
+    pack(
+        "adder",
+        r#"(module
+    (import "capmesh1" "read" (func $read (param i32 i32 i32) (result i32)))
+    (import "capmesh1" "publish" (func $publish (param i32 i32 i32) (result i32)))
+    (memory (export "memory") 12288 12288 (pagesize 1))
+    (func (export "message") (param i32 i32)
+        (drop (call $read (i32.const 0) (i32.const 8) (i32.const 8)))
+        (i64.store (i32.const 0) (i64.add (i64.load (i32.const 0)) (i64.load (i32.const 8))))
+        (memory.fill (i32.const 64) (i32.or (i32.const 1) (i32.load8_u (i32.const 0)))
+            (i32.const 9000))
+        (drop (call $publish (i32.const 0) (i32.const 0) (i32.const 8)))))"#,
+        &["in"],
+        &["out"],
+        &[],
+    )
+}
+
 /// Sets `count` to the number of messages it has had, and `hash` to what they and their order give.
 pub(crate) fn sink() -> Packed {
     pack(
