@@ -23,7 +23,7 @@ pub(crate) fn config(bytes: u32) -> Result<Config, Failure> {
     let sectors = u16::try_from(bytes / sector).unwrap_or(u16::MAX);
     let log_sectors = (sectors / 4).clamp(8, 64);
     if !bytes.is_multiple_of(sector) || sectors < 16 || bytes / sector > u32::from(u16::MAX) {
-        let error = anyhow!("flash of {bytes} bytes: it is 64K at least, and a multiple of 16K");
+        let error = anyhow!("--flash {bytes}: 65536 at least, and a multiple of {sector}");
         return Err(Failure::new(Kind::Arguments, error));
     }
     Ok(Config {
