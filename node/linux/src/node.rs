@@ -11,6 +11,7 @@ use capmesh_session::edhoc::Identity;
 use capmesh_session::{Config as SessionConfig, SecureEndpoint, Sessions};
 use capmesh_wire::{Instant, Name, limits};
 use rand_core::{OsRng, RngCore};
+use std::net::SocketAddr;
 
 /// The longest datagram: what IPv6 carries everywhere.
 const MTU: usize = 1280;
@@ -21,7 +22,12 @@ type Link = SecureEndpoint<Sessions<Members, OsRng, 64, 16>, MTU, 32, 32, 64, 51
 pub(crate) type LinuxNode = Node<Link, Runtime>;
 
 /// What the node is told about itself.
-pub(crate) fn config(arguments: &Arguments, flash: flash::Config, sensors: &Sensors) -> Config {
+pub(crate) fn config(
+    arguments: &Arguments,
+    flash: flash::Config,
+    sensors: &Sensors,
+    group: Option<SocketAddr>,
+) -> Config {
     let sensor = |(name, schema)| Sensor { name, schema };
     Config {
         name: name(arguments.name.as_deref()).into(),
@@ -32,6 +38,7 @@ pub(crate) fn config(arguments: &Arguments, flash: flash::Config, sensors: &Sens
             fuel_per_second: arguments.fuel,
             instances: arguments.instances,
         },
+        group,
         sensors: sensors.channels().map(sensor).collect(),
         // A hundredth of a second's fuel, so that a slow node stays responsive.
         schedule: Schedule { slice: (arguments.fuel / 100).clamp(2_000, 200_000), events: 16 },

@@ -57,7 +57,7 @@ async fn serve(arguments: &Arguments, sensors: Sensors) -> Result<(), Failure> {
     let sockets = Sockets::open(arguments.listen, arguments.interface.as_deref())?;
     let mut every = tokio::time::interval(arguments.every);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    let config = node::config(arguments, layout, &sensors);
+    let config = node::config(arguments, layout, &sensors, sockets.group());
     let mut shell = Shell { started, flash, sockets, sensors, every };
     let mut is_first = true;
     loop {

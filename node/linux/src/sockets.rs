@@ -61,6 +61,11 @@ impl Sockets {
         Ok(Self { all, groups, interface: index.unwrap_or_default(), is_v6 })
     }
 
+    /// The group that nodes announce themselves to: the first that was joined.
+    pub(crate) fn group(&self) -> Option<SocketAddr> {
+        self.groups.first()?.local_addr().ok()
+    }
+
     /// Where others reach it.
     pub(crate) fn address(&self) -> io::Result<SocketAddr> {
         self.all.local_addr()

@@ -1,4 +1,10 @@
 //! The program as a process: what it says, how it ends, and what survives kill -9.
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "helpers of tests"
+)]
 
 use capmesh_coap::option::OptionNumber;
 use capmesh_coap::{Code, Message};
