@@ -281,6 +281,9 @@ impl Resource<Peer> for Commands {
 /// The Content-Format application/cbor.
 const CBOR: u16 = 60;
 
+/// The Content-Format application/cbor-seq.
+const CBOR_SEQUENCE: u16 = 63;
+
 /// A document that is encoded as it is asked for.
 struct Document<'a, T> {
     value: &'a T,
@@ -377,21 +380,17 @@ impl Resource<Peer> for InventoryResource<'_> {
     }
 }
 
-/// The log, from the line that `?from=` names.
+/// The log, from the line that `?from=` names: a CBOR sequence (RFC 8742) of lines.
 struct LogResource<'a>(&'a Log);
 
 impl Resource<Peer> for LogResource<'_> {
     fn get(&mut self, request: &Request<'_, Peer>, reply: &mut Reply<'_>) -> Handled {
         reader(request.peer())?;
-        let format = request.negotiate(&[CBOR])?;
+        let format = request.negotiate(&[CBOR_SEQUENCE])?;
         let from = request.query("from").and_then(|from| from.parse().ok()).unwrap_or(0);
         let lines: Vec<_> = self.0.since(from).collect();
         reply.content_format(format);
         let mut buf = vec![0; limits::LOG_LINE + 64];
-        let mut writer = Writer::new(&mut buf);
-        writer.array(lines.len());
-        let len = writer.len();
-        reply.write(buf.get(..len).unwrap_or_default());
         for line in &lines {
             let len = cbor::encode(line, &mut buf);
             let len = len.map_err(|_| Refusal::new(Code::INTERNAL_SERVER_ERROR))?;

@@ -18,6 +18,7 @@ fn an_instance_starts_by_command_and_is_there_after_a_restart() {
     let row = RowOf::new(1, 1, &source, None, None, Delivery::Latest);
     assert_eq!(world.command(1, &start(&row)).reply(), Reply::Done(Nothing {}));
     world.run_for(Duration::from_secs(1));
+    assert!(world.log(1).contains("runs"), "{}", world.log(1));
     let status = world.status(1, 1).expect("it is there");
     assert_eq!(status.state, InstanceState::Running);
     assert!((95..=101).contains(&status.published), "{status:?}");

@@ -21,6 +21,7 @@ use capmesh_wire::clock::{TimeReply, TimeRequest};
 use capmesh_wire::control::{Command, Reply};
 use capmesh_wire::cose::SigningKey;
 use capmesh_wire::inventory::{InstanceState, InstanceStatus, Status};
+use capmesh_wire::log::LogLine;
 use capmesh_wire::roster::{EntriesWriter, Entry};
 use capmesh_wire::{
     Credential, Digest, ErrorCode, InstanceId, Instant, Name, NodeId, Problem, Revision, Role,
@@ -695,7 +696,14 @@ impl World {
     /// The node's log, as text.
     pub(crate) fn log(&mut self, n: u8) -> String {
         let answer = self.ask(n, Code::GET, paths::LOG, 0, &[]);
-        String::from_utf8_lossy(&answer.payload).into_owned()
+        let mut reader = cbor::Reader::new(&answer.payload);
+        let mut text = String::new();
+        while !reader.is_at_end() {
+            let line: LogLine<'_> = cbor::Decode::read(&mut reader);
+            assert_eq!(reader.status(), Ok(()), "the log is a sequence of lines");
+            text += &format!("{:?} {}: {}\n", line.instance, line.level, line.text);
+        }
+        text
     }
 }
 
