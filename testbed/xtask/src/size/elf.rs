@@ -40,12 +40,17 @@ impl Image {
         Ok(Self { flash, by_crate })
     }
 
-    /// Bytes of code, constants and initial values, without what measures.
+    /// Bytes of code, constants and initial values.
+    pub(super) fn whole(&self) -> u64 {
+        self.flash
+    }
+
+    /// The same without what measures.
     pub(super) fn flash(&self) -> u64 {
         self.flash - self.by_crate.get(MEASURING).copied().unwrap_or(0)
     }
 
-    /// The same by the crate that they belong to.
+    /// All of it by the crate that it belongs to.
     pub(super) fn by_crate(&self) -> BTreeMap<String, u64> {
         self.by_crate.clone()
     }
@@ -70,7 +75,9 @@ fn crate_of(symbol: &str) -> String {
     let path = path.trim_start_matches("mut ").trim_start_matches("dyn ");
     match path.split_once("::") {
         Some(("protocols", rest)) if rest.starts_with("node::") => "protocols::node".to_owned(),
-        Some(("footprint" | "protocols", _)) => MEASURING.to_owned(),
+        Some(("footprint" | "node" | "node_footprint" | "protocols" | "runtime", _)) => {
+            MEASURING.to_owned()
+        }
         Some((name, _)) if is_name(name) => name.to_owned(),
         _ => "(runtime)".to_owned(),
     }
@@ -100,6 +107,7 @@ mod tests {
             ("_ZN9protocols4node4poll17h0123456789abcdefE", "protocols::node"),
             ("_ZN9protocols4pair5carry17h0123456789abcdefE", MEASURING),
             ("_ZN9footprint6report17h0123456789abcdefE", MEASURING),
+            ("_ZN7runtime7message17h0123456789abcdefE", MEASURING),
             ("__aeabi_memcpy", "(runtime)"),
             ("", "(runtime)"),
         ] {

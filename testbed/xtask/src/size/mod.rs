@@ -1,112 +1,127 @@
-//! `cargo xtask size`: what the protocols cost on a Cortex-M3.
+//! `cargo xtask size`: what the protocols, the capsule runtime and a node cost on a Cortex-M3.
 
 mod ceilings;
 mod elf;
 mod figures;
+mod images;
 
-use std::{fs, path::PathBuf, process::Command};
+use std::fs;
 
 use anyhow::{Context, Result, bail};
+use lexopt::{Arg, ValueExt};
 
 use crate::{
     cross::{ADVICE, Compiler},
-    options,
-    process::{output, run},
     workspace,
 };
+use ceilings::Ceiling;
 use elf::{Image, MEASURING};
-use figures::Figures;
+use images::{ALL, Footprint, TARGET};
 
 const HELP: &str = "\
-Builds the firmware footprint images (testbed/footprint) for thumbv7m-none-eabi, runs them on an
-emulated board, prints what the protocols cost, and fails if that is more than
-testbed/xtask/sizes.toml allows: once with EDHOC, OSCORE and CoAP in both roles and no more, once
-with everything that these are capable of.
+Builds firmware images for thumbv7m-none-eabi (testbed/footprint, testbed/node-footprint), runs them
+on an emulated board, prints what they cost, and fails if that is more than
+testbed/xtask/sizes.toml allows.
 
-Usage: cargo xtask size
+Usage: cargo xtask size [image]...
 
-  flash         bytes of code and constants over an image without protocols, and who they belong to
+  flash         bytes of code and constants, and who they belong to; of the protocols, over an image
+                without them
   stack         bytes that a step needs below its caller's frame
-  instructions  of a step, as counted by the emulator; they repeat to a few";
+  heap          bytes that a step leaves allocated; heap_peak: the most meanwhile
+  instructions  of a step, as counted by the emulator; they repeat to a few
 
-const TARGET: &str = "thumbv7m-none-eabi";
+Images:";
+
 const CEILINGS: &str = "testbed/xtask/sizes.toml";
-/// What is measured: its table in the ceilings, and the features that the protocols have in it.
-const IMAGES: [(&str, &str); 2] = [("protocols", ""), ("full", "full")];
-/// AES with half the code, at a tenth more time for a message.
-const COMPACT_AES: &str = "--cfg aes_compact";
-/// A panic stops at once. Only a library that is built from source can be told.
-const NO_PANIC_MESSAGES: &str = "-Zunstable-options -Cpanic=immediate-abort";
 /// Crates with less flash than this are shown as one line.
 const SMALL: u64 = 512;
 
-pub(crate) fn main(args: lexopt::Parser) -> Result<()> {
-    if options::none(args, HELP)? { run_all() } else { Ok(()) }
+pub(crate) fn main(mut args: lexopt::Parser) -> Result<()> {
+    let mut chosen = Vec::new();
+    while let Some(arg) = args.next()? {
+        match arg {
+            Arg::Long("help") | Arg::Short('h') => {
+                println!("{HELP}");
+                ALL.iter().for_each(|image| println!("  {:<20} {}", image.name, image.about));
+                return Ok(());
+            }
+            Arg::Value(name) => {
+                let name = name.string()?;
+                let image = ALL.iter().find(|image| image.name == name);
+                chosen
+                    .push(image.with_context(|| format!("there is no image {name}; see --help"))?);
+            }
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    if chosen.is_empty() { run_all() } else { run(&chosen) }
 }
 
-/// Measures, prints and compares.
+/// Measures all images, prints and compares.
 pub(crate) fn run_all() -> Result<()> {
-    let text = fs::read_to_string(workspace::root().join(CEILINGS)).context(CEILINGS)?;
-    let mut over = Vec::new();
-    for (image, features) in IMAGES {
-        let figures = measure(image, features)?;
-        println!("\nCeilings of {CEILINGS}, [{image}]");
-        over.extend(ceilings::compare(&ceilings::parse(&text, image)?, &figures)?);
-    }
-    if !over.is_empty() {
-        bail!("over the ceiling: {}", over.join(", "));
-    }
-    Ok(())
+    run(&ALL.iter().collect::<Vec<_>>())
 }
 
-/// Builds an image with these features, runs it, and prints and returns its figures.
-fn measure(image: &str, features: &str) -> Result<Figures> {
-    let folder = build(features)?;
-    let read = |name: &str| -> Result<Image> {
-        let bytes = fs::read(folder.join(name)).with_context(|| format!("image {name}"))?;
-        Image::read(&bytes).with_context(|| format!("image {name}"))
-    };
-    let (empty, full) = (read("empty")?, read("protocols")?);
-    println!("\n[{image}]");
-    print_flash(&empty, &full);
-
-    emulate(&folder.join("empty"))?;
-    let mut figures = emulate(&folder.join("protocols"))?;
-    println!("\nOn the emulated board");
-    figures.print();
-    figures.insert("flash", full.flash().saturating_sub(empty.flash()));
-    figures.insert(
-        "stack",
-        figures.highest("_get.client.stack").max(figures.highest("_get.server.stack")),
-    );
-    Ok(figures)
-}
-
-/// Builds the images; returns the folder they are in.
-fn build(features: &str) -> Result<PathBuf> {
+fn run(images: &[&Footprint]) -> Result<()> {
     let compiler = Compiler::find(TARGET)
         .with_context(|| format!("no compiler for {TARGET}: cargo xtask setup, or {ADVICE}"))?;
     eprintln!("{TARGET}: {compiler}");
-    let mut flags = vec![COMPACT_AES];
-    if let Compiler::FromSource { .. } = compiler {
-        flags.push(NO_PANIC_MESSAGES);
+    let text = fs::read_to_string(workspace::root().join(CEILINGS)).context(CEILINGS)?;
+    let mut over = Vec::new();
+    for footprint in images {
+        let ceilings = ceilings::parse(&text, footprint.name).context(CEILINGS)?;
+        over.extend(measure(footprint, &compiler, &ceilings)?);
     }
-    run(compiler
-        .cargo("build", TARGET)
-        .current_dir(workspace::root().join("testbed/footprint"))
-        .env("RUSTFLAGS", flags.join(" "))
-        .args(["--quiet", "--locked", "--release", "--features", features]))?;
-    Ok(workspace::target().join("cross").join(TARGET).join("release"))
+    if over.is_empty() { Ok(()) } else { bail!("over the ceiling: {}", over.join(", ")) }
 }
 
-fn print_flash(empty: &Image, full: &Image) {
-    let flash = full.flash().saturating_sub(empty.flash());
-    println!("Flash: {} - {} (empty image) = {flash} bytes, of which", full.flash(), empty.flash());
-    let before = empty.by_crate();
+/// Builds and runs an image, and prints its figures; returns those that are over their ceilings.
+fn measure(
+    footprint: &Footprint,
+    compiler: &Compiler,
+    ceilings: &[Ceiling],
+) -> Result<Vec<String>> {
+    footprint.build(compiler)?;
+    let full = footprint.image()?;
+    let base = footprint.base.map(|base| footprint.read(base)).transpose()?;
+    println!("\n== {}: {}", footprint.name, footprint.about);
+    let flash = print_flash(base.as_ref(), &full);
+
+    let mut figures = footprint.emulate()?;
+    println!("\nOn the emulated board");
+    figures.print();
+    figures.insert("flash", flash);
+    figures.insert("stack", footprint.stack(&figures));
+
+    println!("\nCeilings of {CEILINGS}");
+    let over = ceilings::compare(ceilings, &figures)?;
+    Ok(over.into_iter().map(|figure| format!("{} {figure}", footprint.name)).collect())
+}
+
+/// Prints who the flash belongs to; returns how much it is. An image without another one to be
+/// compared with counts as a whole.
+fn print_flash(base: Option<&Image>, full: &Image) -> u64 {
+    let flash = match base {
+        Some(base) => {
+            let flash = full.flash().saturating_sub(base.flash());
+            println!(
+                "Flash: {} - {} (empty image) = {flash} bytes, of which",
+                full.flash(),
+                base.flash()
+            );
+            flash
+        }
+        None => {
+            println!("Flash: {} bytes, of which", full.whole());
+            full.whole()
+        }
+    };
+    let before = base.map(Image::by_crate).unwrap_or_default();
     let mut grown: Vec<(String, u64)> = full
         .by_crate()
         .into_iter()
-        .filter(|(name, _)| name != MEASURING)
+        .filter(|(name, _)| base.is_none() || name != MEASURING)
         .map(|(name, bytes)| {
             let grown = bytes.saturating_sub(before.get(&name).copied().unwrap_or(0));
             (name, grown)
@@ -121,19 +136,5 @@ fn print_flash(empty: &Image, full: &Image) {
     let rest: u64 = small.iter().map(|(_, bytes)| bytes).sum();
     println!("  {rest:>7}  {} others", small.len());
     println!("  Code that was inlined counts for the crate it was inlined into.");
-}
-
-/// Runs an image until it ends, and returns what it reported.
-fn emulate(image: &PathBuf) -> Result<Figures> {
-    let text = output(
-        Command::new("qemu-system-arm")
-            .args(["-M", "mps2-an385", "-icount", "shift=4"])
-            .args(["-display", "none", "-monitor", "none", "-serial", "none"])
-            .args(["-chardev", "stdio,id=host"])
-            .args(["-semihosting-config", "enable=on,target=native,chardev=host"])
-            .arg("-kernel")
-            .arg(image),
-    )
-    .with_context(|| format!("{} on the emulated board", image.display()))?;
-    Figures::parse(&text)
+    flash
 }
