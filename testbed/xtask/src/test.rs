@@ -25,6 +25,7 @@ Usage: cargo xtask test
   features    no warning in any documented combination of features
   tests       unit, property, vector and interop tests
   doctests    examples in the documentation
+  capsules    the example capsules' own tests
   cross       no_std builds for the microcontrollers
   size        flash, stack and instructions of the protocols on a Cortex-M3
   fuzz        30 seconds of each fuzz target
@@ -50,6 +51,11 @@ fn run_all() -> Result<()> {
     });
     steps.run("doctests", || {
         let ran = doctests()?;
+        count.set(count.get().plus(ran));
+        Ok(Done::Passed)
+    });
+    steps.run("capsules", || {
+        let ran = capsules()?;
         count.set(count.get().plus(ran));
         Ok(Done::Passed)
     });
@@ -130,10 +136,25 @@ fn doctests() -> Result<Count> {
         "--doc",
     ]))?;
     print!("{text}");
-    Ok(doctest_count(&text))
+    Ok(result_count(&text))
 }
 
-fn doctest_count(text: &str) -> Count {
+/// Runs the tests of the example capsules, which are a workspace of their own. They are counted when
+/// all pass.
+fn capsules() -> Result<Count> {
+    let manifest = "examples/capsules/Cargo.toml";
+    run(workspace::cargo().args(["fmt", "--all", "--check", "--manifest-path", manifest]))?;
+    let text = output(
+        workspace::cargo()
+            .args(["test", "--quiet", "--locked", "--workspace", "--manifest-path", manifest])
+            .arg("--target-dir")
+            .arg(workspace::target().join("capsules")),
+    )?;
+    Ok(result_count(&text))
+}
+
+/// Adds up what `cargo test` says of each binary.
+fn result_count(text: &str) -> Count {
     let passed = text
         .lines()
         .filter_map(|line| {
@@ -175,6 +196,6 @@ mod tests {
     fn doctests_of_all_crates_add_up() {
         let text = "\nrunning 2 tests\n..\ntest result: ok. 2 passed; 0 failed; 0 ignored\n\n\
                     test result: ok. 3 passed; 0 failed; 0 ignored\n";
-        assert_eq!(doctest_count(text), Count { passed: 5, failed: 0 });
+        assert_eq!(result_count(text), Count { passed: 5, failed: 0 });
     }
 }

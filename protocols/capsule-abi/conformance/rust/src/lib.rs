@@ -52,7 +52,11 @@ impl Conformance {
                 outcome(0, now().as_micros(), uncertainty)
             }
             1 => outcome(0, random().cast_signed(), 0.0),
-            2 => outcome(code(timers::SECOND.after(Duration::from_micros(b.cast_unsigned()))), b, 0.0),
+            2 => outcome(
+                code(timers::SECOND.after(Duration::from_micros(b.cast_unsigned()))),
+                b,
+                0.0,
+            ),
             3 => outcome(code(timers::SECOND.cancel()), 0, 0.0),
             4 => match sensors::AIR.read() {
                 Ok(sample) => outputs::OUTCOME.publish(&sample),
@@ -116,8 +120,12 @@ impl Conformance {
     #[request(ask)]
     fn ask(&mut self, request: Request<Command>) -> Result<Outcome, Status> {
         match (request.method, request.body) {
-            (Method::Get, None) => Ok(Outcome { code: 1, number: i64::from(self.count), value: 0.0 }),
-            (Method::Put, Some(Command { a, b, c, .. })) => Ok(Outcome { code: a, number: b, value: c }),
+            (Method::Get, None) => {
+                Ok(Outcome { code: 1, number: i64::from(self.count), value: 0.0 })
+            }
+            (Method::Put, Some(Command { a, b, c, .. })) => {
+                Ok(Outcome { code: a, number: b, value: c })
+            }
             _ => Err(Status::METHOD_NOT_ALLOWED),
         }
     }
