@@ -302,6 +302,11 @@ fn write_line(
     let may = allowance.has(now);
     if may {
         allowance.take(now, 1);
+        let dropped = core::mem::take(silenced);
+        if dropped > 0 {
+            let text = format_args!("{dropped} lines before this one were dropped");
+            log.node(time, Some(id), Level::Warning, text);
+        }
         log.capsule(time, id, level, text);
     } else {
         *silenced = silenced.saturating_add(1);

@@ -65,6 +65,7 @@ fn a_flood_of_host_calls_is_bounded_and_counted() {
     world.run_for(Duration::from_secs(10));
     let [bad, good] = [1, 2].map(|id| world.status(1, id).expect("known"));
     assert_eq!(bad.state, InstanceState::Running);
+    assert!(world.log(1).contains("lines before this one were dropped"), "{}", world.log(1));
     // It has 50,000 of fuel a second, and the rest of the node's 2,000,000 while nobody wants it.
     assert!(bad.fuel_per_second <= 2_100_000, "{bad:?}");
     assert!((950..=1_100).contains(&good.published), "{good:?}");

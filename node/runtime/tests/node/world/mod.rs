@@ -693,14 +693,16 @@ impl World {
         panic!("seed {}: instance {instance} is {is:?}\n{log}", self.seed);
     }
 
-    /// The node's log, as text.
+    /// The first block of the node's log, as text.
     pub(crate) fn log(&mut self, n: u8) -> String {
         let answer = self.ask(n, Code::GET, paths::LOG, 0, &[]);
         let mut reader = cbor::Reader::new(&answer.payload);
         let mut text = String::new();
         while !reader.is_at_end() {
             let line: LogLine<'_> = cbor::Decode::read(&mut reader);
-            assert_eq!(reader.status(), Ok(()), "the log is a sequence of lines");
+            if reader.status().is_err() {
+                break;
+            }
             text += &format!("{:?} {}: {}\n", line.instance, line.level, line.text);
         }
         text
