@@ -87,8 +87,8 @@ pub(crate) struct Faults {
 /// How far the state is durable.
 #[derive(Debug, Default)]
 pub(crate) struct Commit {
-    /// The commit that is being written. A long one has no ticket before its last write.
-    pub(crate) writing: Option<(Option<Ticket>, Mark)>,
+    /// The commit that is being written.
+    pub(crate) writing: Option<Writing>,
     /// When the last one was taken.
     pub(crate) taken: Option<Instant>,
     /// Whether a handler has ended since.
@@ -98,6 +98,17 @@ pub(crate) struct Commit {
     /// Why the instance is to be started anew once the commit is written: until then it is not known
     /// which state it goes on from.
     pub(crate) fault: Option<ErrorCode>,
+}
+
+/// A commit that is being written.
+#[derive(Debug)]
+pub(crate) struct Writing {
+    /// Names its last write. A long one has none before that.
+    pub(crate) ticket: Option<Ticket>,
+    pub(crate) mark: Mark,
+    /// Whether it is the one that was wanted. One that was begun before somebody asked is not: it may
+    /// not cover the last handler, and has not the queues that a move needs.
+    pub(crate) is_wanted: bool,
 }
 
 /// A capsule that runs.

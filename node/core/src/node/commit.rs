@@ -6,6 +6,7 @@ use crate::flash::Ticket;
 use crate::flash::kinds::ROW;
 use crate::host::{CapsuleHost, HostInstance};
 use crate::instances::Slot;
+use crate::instances::Writing;
 use crate::instances::row::{Phase, Row};
 use crate::link::Link;
 use crate::migrate::{self, Offer, Sections};
@@ -115,10 +116,11 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         };
         if let Some(slot) = self.instances.get_mut(id) {
             let ticket = if let Kept::With(ticket) = kept { Some(ticket) } else { None };
-            slot.commit.writing = Some((ticket, mark));
+            let is_wanted = moves || slot.commit.wanted.is_some();
+            slot.commit.writing = Some(Writing { ticket, mark, is_wanted });
             slot.commit.taken = Some(now);
             slot.commit.is_dirty = false;
-            if moves || slot.commit.wanted.is_some() {
+            if is_wanted {
                 slot.offer = Offer::new(&bytes, (!moves).then(|| now + OFFERED));
             }
         }
@@ -200,7 +202,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
     /// A write is durable: what waited for it goes on.
     pub(super) fn durable(&mut self, now: Instant, flash: &[u8], ticket: Ticket) {
         let is_written = |slot: &&Slot<H::Instance>| {
-            slot.commit.writing.as_ref().and_then(|(of, _)| *of).is_some_and(|of| of <= ticket)
+            slot.commit.writing.as_ref().and_then(|w| w.ticket).is_some_and(|of| of <= ticket)
         };
         let committed = self.instances.iter().filter(is_written).map(|slot| slot.id);
         for id in committed.collect::<Vec<_>>() {
@@ -223,10 +225,13 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
     /// The commit of an instance is durable: what it covers may be acknowledged and sent.
     fn committed(&mut self, now: Instant, id: InstanceId) {
         let Some(slot) = self.instances.get_mut(id) else { return };
-        let Some((_, mark)) = slot.commit.writing.take() else { return };
+        let Some(Writing { mark, is_wanted, .. }) = slot.commit.writing.take() else { return };
         self.router.committed(id, mark);
         if let Some(why) = slot.commit.fault.take() {
             self.fault(now, id, why);
+            return;
+        }
+        if !is_wanted {
             return;
         }
         let waiting = slot.commit.wanted.take();
@@ -265,7 +270,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         for id in ids {
             if let Some(slot) = self.instances.get_mut(id) {
                 slot.commit.fault = None;
-                if let Some((_, mark)) = slot.commit.writing.take() {
+                if let Some(Writing { mark, .. }) = slot.commit.writing.take() {
                     self.router.abandoned(id, mark);
                 }
             }

@@ -10,6 +10,7 @@ use super::life::full;
 use crate::flash::kinds::{COMMIT, ROW};
 use crate::flash::{self, Done, ExtentId, ExtentState, Owner, Store, Ticket};
 use crate::host::CapsuleHost;
+use crate::instances::Writing;
 use crate::instances::row::{HEAD, Row};
 use crate::link::Link;
 use crate::problem::Reason;
@@ -122,7 +123,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
                 let Some(Long { id, waiting, .. }) = self.long.take() else { return };
                 let Some(slot) = self.instances.get_mut(id) else { return };
                 match slot.commit.writing.as_mut() {
-                    Some(writing) => writing.0 = Some(ticket),
+                    Some(writing) => writing.ticket = Some(ticket),
                     // It is not the instance's own.
                     None => self.restored(id, ticket, waiting),
                 }
@@ -143,7 +144,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         self.say(now, Some(long.id), Level::Error, text);
         self.refuse(now, long.waiting, reason);
         let Some(slot) = self.instances.get_mut(long.id) else { return };
-        if let Some((_, mark)) = slot.commit.writing.take() {
+        if let Some(Writing { mark, .. }) = slot.commit.writing.take() {
             slot.commit.fault = None;
             self.router.abandoned(long.id, mark);
             self.fault(now, long.id, reason.code);
