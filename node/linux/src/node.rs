@@ -42,8 +42,8 @@ pub(crate) fn config(
         sensors: sensors.channels().map(sensor).collect(),
         // A hundredth of a second's fuel, so that a slow node stays responsive.
         schedule: Schedule { slice: (arguments.fuel / 100).clamp(2_000, 200_000), events: 16 },
-        // A snapshot and what names it are one group.
-        snapshot: u32::from(flash.max_value()) - 128,
+        // Most are short and fit a record; a few long ones find room beside the capsules.
+        snapshot: (arguments.flash / 32).max(u32::from(flash.max_value())),
         flash,
         ..Config::default()
     }
