@@ -9,10 +9,15 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::sync::mpsc as answers;
 
 /// The file in the state directory.
 const FILE: &str = "flash";
+
+/// How often, and after what time, a file is tried again that another process has.
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
 /// From this size on, sectors are long enough for large snapshots.
 const LARGE: u32 = 2 << 20;
@@ -72,7 +77,7 @@ impl Flash {
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let file = options.open(&path).with_context(|| format!("{}", path.display()));
         let mut file = file.map_err(failed)?;
-        match file.try_lock() {
+        match lock(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let error = anyhow!("{}: another process is this node", path.display());
@@ -145,6 +150,17 @@ impl Drop for Flash {
             let _ = writer.join();
         }
     }
+}
+
+/// Takes the file for this process alone. One that was just killed may take a moment to go.
+fn lock(file: &File) -> Result<(), TryLockError> {
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            result => return result,
+        }
+    }
+    file.try_lock()
 }
 
 /// Reads all of a flash; a new file becomes an erased one, as a whole or not at all.

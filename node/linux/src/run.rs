@@ -99,8 +99,11 @@ impl Shell {
     }
 
     async fn run(&mut self, mut node: Box<LinuxNode>, stops: &mut [Signal; 2]) -> End {
+        let mut told = 0;
         let end = loop {
-            if self.drain(&mut node) {
+            let reboot = self.drain(&mut node);
+            told = node.log(told).fold(told, |_, line| terminal::tell(&line));
+            if reboot {
                 break End::Reboot;
             }
             let until = node.poll_timeout().map(|at| at.saturating_since(self.now()));

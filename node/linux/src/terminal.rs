@@ -1,5 +1,6 @@
 //! What is shown to people.
 
+use capmesh_wire::log::{Level, LogLine};
 use capmesh_wire::{Claim, NodeId};
 use qrcodegen::{QrCode, QrCodeEcc};
 use std::io::{self, IsTerminal, Write};
@@ -36,6 +37,21 @@ pub(crate) fn log() {
         .with_target(false);
     // Whoever runs several nodes in one process has a log already.
     let _ = subscriber.try_init();
+}
+
+/// Puts a line of the node's log into this process's. Returns the number of the next one.
+pub(crate) fn tell(line: &LogLine<'_>) -> u32 {
+    let instance = line.instance.map(|id| format!(" (instance {id})")).unwrap_or_default();
+    // A capsule's words must not move the cursor.
+    let shown = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    let text: String = line.text.as_str().chars().map(shown).collect();
+    match line.level {
+        Level::Error => tracing::error!("{text}{instance}"),
+        Level::Warning => tracing::warn!("{text}{instance}"),
+        Level::Info => tracing::info!("{text}{instance}"),
+        Level::Debug | Level::Unknown(_) => tracing::debug!("{text}{instance}"),
+    }
+    line.number.saturating_add(1)
 }
 
 fn qr(text: &str) -> Option<String> {
