@@ -1,13 +1,13 @@
 //! What an instance of a capsule will need, found out by running it.
 //!
 //! The capsule runs in the real runtime under a load ([`load`](crate::load), or samples that its
-//! author gives), in virtual time, and is watched:
+//! author gives), then for ten minutes of silence, in virtual time, and is watched:
 //!
 //! | need | how it is found |
 //! |---|---|
 //! | `memory` | what the packed module declares at most |
 //! | `ram` | the most that module and instance had allocated while handlers ran, beyond what the runtime has anyway; needs a program that counts ([`meter`]) |
-//! | `fuel_per_second` | the fuel of the whole run by its virtual seconds |
+//! | `fuel_per_second` | the fuel under the load by its virtual seconds |
 //! | `fuel_per_handler` | four times that of the dearest handler, at least 10,000: past it, a handler has gone wrong |
 //! | `outbox_bytes`, `outbox_entries` | the most that a handler left there, or one record on each output if that is more, and room for two lines of log |
 //! | `timers` | how many are described |
@@ -33,7 +33,7 @@ use std::fmt;
 pub struct Forecast {
     /// What goes into the manifest.
     pub needs: Needs,
-    /// What was seen.
+    /// What was seen; the fuel is that of the load alone.
     pub seen: Seen,
     /// RAM on this machine.
     pub ram: Ram,
@@ -91,6 +91,9 @@ const MOST_TIMERS: usize = 10_000;
 /// Requests that are answered in one virtual moment.
 const MOST_REPLIES: usize = 64;
 
+/// Microseconds without a message behind the load.
+const QUIET: u64 = 600_000_000;
+
 /// Microseconds until a request is answered.
 const REPLY_AFTER: u64 = 10_000;
 
@@ -136,8 +139,12 @@ pub fn measure_under(
     drop(first);
 
     let mut rehearsal = Rehearsal::new(&runtime, packed, description, config, &limits)?;
-    let reached = play(&mut rehearsal, description, schedule, end)?;
-    let (seen, ram) = (rehearsal.seen(), rehearsal.ram());
+    let mut reached = play(&mut rehearsal, description, schedule, end)?;
+    let loaded = rehearsal.seen();
+    // Some things happen only when nothing does.
+    let quiet = end.saturating_add(QUIET);
+    settle(&mut rehearsal, description, quiet, &mut reached, &mut VecDeque::new())?;
+    let (seen, ram) = (Seen { fuel: loaded.fuel, ..rehearsal.seen() }, rehearsal.ram());
     let unreached = packed
         .handlers
         .iter()

@@ -56,6 +56,10 @@ impl Runtime {
     /// stack.
     pub const MAX_STACK_BYTES: usize = 16 * 1024;
 
+    /// Whether modules are translated as for microcontrollers (feature `small`): to less code, which
+    /// runs slower.
+    pub const IS_SMALL: bool = cfg!(feature = "small");
+
     /// Sets up the interpreter.
     #[must_use]
     pub fn new() -> Self {

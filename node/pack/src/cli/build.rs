@@ -21,7 +21,8 @@ pub(crate) struct Build {
     /// The capsule's folder, or its capsule.toml.
     #[arg(default_value = ".")]
     path: PathBuf,
-    /// The publisher's private key (PEM), as `keygen` makes one.
+    /// The publisher's private key (PEM), as `keygen` makes one; `capmesh site init` makes
+    /// capmesh-site/keys/publisher.pem.
     #[arg(long, env = "CAPMESH_KEY")]
     key: Option<PathBuf>,
     /// Where the capsule goes; NAME.capsule in this folder if absent.

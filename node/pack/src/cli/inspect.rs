@@ -2,7 +2,9 @@
 
 use super::{Failure, grouped, read};
 use capmesh_capsule::codec::hex;
+use capmesh_capsule::forecast;
 use capmesh_capsule::module::{self, Hints};
+use capmesh_capsule::reading;
 use capmesh_capsule::seal::{self, Sealed};
 use capmesh_wire::bundle::MAGIC;
 use capmesh_wire::manifest::{Capsule, Service};
@@ -22,6 +24,9 @@ pub(crate) struct Inspect {
     /// The publisher's credential (.ccs), to verify the signature with.
     #[arg(long)]
     publisher: Option<PathBuf>,
+    /// Run the capsule to measure its RAM again; fail if the manifest is off by more than 5 %.
+    #[arg(long)]
+    measure: bool,
     /// Also print the signed manifest in hexadecimal.
     #[arg(long)]
     raw: bool,
@@ -37,6 +42,9 @@ impl Inspect {
         let manifest = sealed.manifest().map_err(|error| Failure::given(&self.file, error))?;
         show(&sealed, &manifest, bytes.len());
         self.verify(&sealed)?;
+        if self.measure {
+            self.measure(&sealed, &manifest)?;
+        }
         if self.raw {
             println!("manifest {}", hex(&sealed.envelope));
         }
@@ -66,6 +74,23 @@ impl Inspect {
         Ok(())
     }
 
+    fn measure(&self, sealed: &Sealed, manifest: &Manifest<'_>) -> Result<(), Failure> {
+        let description = reading::description(manifest, &self.file);
+        let packed = module::pack(sealed.module(), Hints::default())
+            .map_err(|fault| Failure::given(&self.file, fault))?;
+        let forecast = forecast::measure(&packed, &description)
+            .map_err(|failure| Failure::given(&self.file, failure))?;
+        let (stated, measured) = (manifest.capsule.needs.ram, forecast.needs.ram);
+        if u64::from(stated.abs_diff(measured)) * 100 > u64::from(measured) * TOLERANCE {
+            return Err(Failure::given(
+                &self.file,
+                format!("the manifest states {stated} bytes of RAM, and {measured} were measured"),
+            ));
+        }
+        println!("measured {} bytes of RAM, as stated", grouped(measured));
+        Ok(())
+    }
+
     fn module(&self, bytes: &[u8]) -> Result<(), Failure> {
         let packed = module::pack(bytes, Hints::default())
             .map_err(|fault| Failure::given(&self.file, fault))?;
@@ -79,6 +104,9 @@ impl Inspect {
         Ok(())
     }
 }
+
+/// How far the RAM in a manifest may be off, in percent.
+const TOLERANCE: u64 = 5;
 
 fn show(sealed: &Sealed, manifest: &Manifest<'_>, file: usize) {
     let capsule = &manifest.capsule;

@@ -31,6 +31,11 @@ pub(crate) struct New {
 enum Language {
     /// Rust, with the SDK.
     Rust,
+    /// C, for clang.
+    C,
+    /// AssemblyScript.
+    #[value(name = "assemblyscript")]
+    AssemblyScript,
 }
 
 /// A file of a template, and what stands in it.
@@ -39,7 +44,7 @@ type Template = (&'static str, &'static str);
 const COMMON: [Template; 4] = [
     ("capsule.toml", include_str!("../../templates/capsule.toml.txt")),
     ("temperature.toml", include_str!("../../templates/temperature.toml.txt")),
-    ("warm.toml", include_str!("../../templates/warm.toml.txt")),
+    ("warm-reading.toml", include_str!("../../templates/warm-reading.toml.txt")),
     ("events.jsonl", include_str!("../../templates/events.jsonl.txt")),
 ];
 
@@ -48,6 +53,21 @@ const RUST: [Template; 3] = [
     ("src/lib.rs", include_str!("../../templates/rust/lib.rs.txt")),
     (".gitignore", "target/\n*.pem\n"),
 ];
+
+const C: [Template; 2] = [
+    ("{{name}}.c", include_str!("../../templates/c/capsule.c.txt")),
+    (".gitignore", "capsule.h\n*.pem\n"),
+];
+
+const ASSEMBLYSCRIPT: [Template; 3] = [
+    ("{{name}}.ts", include_str!("../../templates/assemblyscript/capsule.ts.txt")),
+    ("package.json", include_str!("../../templates/assemblyscript/package.json.txt")),
+    (".gitignore", "capsule.ts\nnode_modules/\n*.pem\n"),
+];
+
+/// What stands in `capsule.toml` about the source.
+const IN_C: &str = "language = \"c\"\nsources = [\"{{name}}.c\"]\n";
+const IN_ASSEMBLYSCRIPT: &str = "language = \"assemblyscript\"\nsources = [\"{{name}}.ts\"]\n";
 
 impl New {
     pub(crate) fn run(self) -> Result<(), Failure> {
@@ -63,20 +83,29 @@ impl New {
         }
         let (own, source): (&[Template], &str) = match self.language {
             Language::Rust => (&RUST, ""),
+            Language::C => (&C, IN_C),
+            Language::AssemblyScript => (&ASSEMBLYSCRIPT, IN_ASSEMBLYSCRIPT),
         };
         let sdk = match self.language {
             Language::Rust => sdk(self.sdk.as_deref())?.display().to_string(),
+            Language::C | Language::AssemblyScript => String::new(),
         };
         for (file, template) in COMMON.iter().chain(own) {
             let text = template
+                .replace("{{source}}", source)
                 .replace("{{name}}", &name)
                 .replace("{{type}}", &type_name(&name))
-                .replace("{{source}}", source)
                 .replace("{{sdk}}", &sdk);
-            write(&self.path.join(file), text.as_bytes())?;
-            println!("{}", self.path.join(file).display());
+            let path = self.path.join(file.replace("{{name}}", &name));
+            write(&path, text.as_bytes())?;
+            println!("{}", path.display());
         }
-        println!("next: cd {} && capmesh-capsule run --input events.jsonl", self.path.display());
+        let install = match self.language {
+            Language::AssemblyScript => " && npm install",
+            Language::Rust | Language::C => "",
+        };
+        let folder = self.path.display();
+        println!("next: cd {folder}{install} && capmesh-capsule run --input events.jsonl");
         Ok(())
     }
 }
@@ -94,6 +123,9 @@ fn sdk(given: Option<&Path>) -> Result<PathBuf, Failure> {
     })
 }
 
+/// The types that the template's schemas become.
+const SCHEMAS: [&str; 2] = ["Temperature", "WarmReading"];
+
 /// A name as a Rust type.
 fn type_name(name: &str) -> String {
     let words = name.split(['-', '_']).filter(|word| !word.is_empty());
@@ -102,8 +134,12 @@ fn type_name(name: &str) -> String {
         first.to_uppercase() + rest
     };
     let name: String = words.map(word).collect();
-    // A type does not begin with a digit.
-    if name.starts_with(|c: char| c.is_ascii_digit()) { format!("Capsule{name}") } else { name }
+    // A type does not begin with a digit, and the template's schemas are types too.
+    if name.starts_with(|c: char| c.is_ascii_digit()) || SCHEMAS.contains(&name.as_str()) {
+        format!("Capsule{name}")
+    } else {
+        name
+    }
 }
 
 #[cfg(test)]
@@ -112,9 +148,8 @@ mod tests {
 
     #[test]
     fn types_are_named_after_capsules() {
-        assert_eq!(
-            ["warm", "too-warm", "3-way"].map(type_name),
-            ["Warm", "TooWarm", "Capsule3Way"]
-        );
+        let names = ["warm", "too-warm", "3-way", "warm-reading"];
+        let types = ["Warm", "TooWarm", "Capsule3Way", "CapsuleWarmReading"];
+        assert_eq!(names.map(type_name), types);
     }
 }
