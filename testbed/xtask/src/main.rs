@@ -7,6 +7,7 @@
 //! command; this crate only builds, checks and measures.
 
 mod bench;
+mod capsules;
 mod cross;
 mod features;
 mod fuzz;
@@ -28,13 +29,14 @@ The project's chores.
 
 Usage: cargo xtask <chore> [options]
 
-  setup   install what building and testing needs and is not there yet
-  test    set up, then run every check the README promises (--help: its steps)
-  tidy    house rules: dependency arrows, lengths, what a core must not contain
-  cross   build every protocol crate for the three microcontroller targets
-  size    build and run the firmware footprint image; compare with sizes.toml
-  bench   run the benchmarks (--quick: a short round)
-  fuzz    run the fuzz targets ([target]... [--seconds N] [--jobs N])
+  setup     install what building and testing needs and is not there yet
+  test      set up, then run every check the README promises (--help: its steps)
+  tidy      house rules: dependency arrows, lengths, what a core must not contain
+  capsules  build the example capsules and compare them with those committed (--write)
+  cross     build every protocol crate for the three microcontroller targets
+  size      build and run the firmware footprint image; compare with sizes.toml
+  bench     run the benchmarks (--quick: a short round)
+  fuzz      run the fuzz targets ([target]... [--seconds N] [--jobs N])
 
 `cargo xtask <chore> --help` says more about one chore.";
 
@@ -64,6 +66,7 @@ fn run() -> Result<()> {
         "tidy" => tidy::main(args),
         "cross" => cross::main(args),
         "bench" => bench::main(args),
+        "capsules" => capsules::main(args),
         "fuzz" => fuzz::main(args),
         "size" => size::main(args),
         _ => bail!("there is no chore {chore:?}\n\n{HELP}"),

@@ -5,7 +5,7 @@ use std::{cell::Cell, fs};
 use anyhow::{Context, Result};
 
 use crate::{
-    cross, features, fuzz, options,
+    capsules, cross, features, fuzz, options,
     process::{output, run, succeeds},
     setup, size,
     steps::{Done, Steps},
@@ -26,6 +26,7 @@ Usage: cargo xtask test
   tests       unit, property, vector and interop tests
   doctests    examples in the documentation
   capsules    the example capsules' own tests
+  dist        the committed capsules are what their sources build, and take what they state
   cross       no_std builds for the microcontrollers
   size        flash, stack and instructions of the protocols on a Cortex-M3
   fuzz        30 seconds of each fuzz target
@@ -59,6 +60,7 @@ fn run_all() -> Result<()> {
         count.set(count.get().plus(ran));
         Ok(Done::Passed)
     });
+    steps.run("dist", capsules::check);
     steps.run("cross", || cross::build_all().map(passed));
     steps.run("size", || size::run_all().map(passed));
     steps.run("fuzz", || fuzz::run_all().map(passed));
