@@ -89,8 +89,8 @@ pub struct Router {
     instances: Vec<Instance>,
     /// Requests that are answered when a commit covers them.
     held: Vec<Held>,
-    /// Requests that get no answer, and requests of our own that nobody waits for: the endpoint is to
-    /// be told.
+    /// Requests that get no answer, and requests of our own that nobody waits for, of which there are
+    /// as many as there were flights and asks: the endpoint is to be told.
     ignored: Vec<Responder>,
     cancelled: Vec<ExchangeId>,
     asks: Vec<Asked>,

@@ -36,6 +36,9 @@ pub(super) struct Held {
     pub(super) due: Instant,
 }
 
+/// Requests that are to be left unanswered, until the endpoint is told.
+const IGNORED: usize = 16;
+
 /// Content-Format of problems: application/cbor.
 pub(super) const CBOR: u16 = 60;
 
@@ -59,8 +62,8 @@ impl Router {
         self.dirty = true;
         let received = received.unwrap_or_else(Received::Refused);
         if !confirmable {
-            // Nobody waits for an answer.
-            self.ignored.extend(responder);
+            // Nobody waits for an answer. If there are too many, the endpoint forgets them by itself.
+            self.ignored.extend(responder.filter(|_| self.ignored.len() < IGNORED));
             return Received::Later;
         }
         received

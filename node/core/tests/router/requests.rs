@@ -9,10 +9,11 @@ use capmesh_coap::message::MessageWriter;
 use capmesh_coap::option::OptionNumber;
 use capmesh_coap::security::Plain;
 use capmesh_coap::test_util::{Dice, Faults, Machine, World};
-use capmesh_node::router::{Ask, AskError, Config};
+use capmesh_node::router::{AddError, Ask, AskError, Config, Origin};
 use capmesh_wire::cbor::{Writer, decode};
 use capmesh_wire::clock::Timestamp;
 use capmesh_wire::message::{Ack, Batch, BatchWriter, Stream};
+use capmesh_wire::plan::Delivery;
 use capmesh_wire::{
     Epoch, ErrorCode, InstanceId, Instant, List, Payload, Problem, Seq, content_format,
 };
@@ -294,6 +295,51 @@ fn full_tables_say_when_to_try_again() {
     assert_eq!(answers.len(), 2);
     assert_eq!(ack(&answers[..1]).next, Seq(0));
     assert_eq!(ack(&answers[..1]).room, 0);
+}
+
+#[test]
+fn there_are_no_more_instances_than_may_be() {
+    let config = Config { instances: 3, released: 1, ..Config::default() };
+    let hosts: Vec<(u32, u8)> = (1..=5).map(|instance| (instance, 9)).collect();
+    let plan = Plan::new(&hosts, &[]);
+    let mut site = Site::new(9, config, Life::EASY, 1, Dice::new(1));
+    let mut add = |site: &mut Site, instance| {
+        plan.with_row(instance, |row| {
+            with_capsule(|capsule| site.router.add(row, capsule, Origin::Fresh))
+        })
+    };
+    for instance in 1..=3 {
+        add(&mut site, instance).unwrap();
+    }
+    assert_eq!(add(&mut site, 3), Err(AddError::Exists));
+    assert_eq!(add(&mut site, 4), Err(AddError::Full));
+    // Of those that went elsewhere the last one is remembered.
+    let now = Instant::from_secs(1);
+    site.router.release(now, InstanceId(1), node(2));
+    assert_eq!(add(&mut site, 4), Err(AddError::Full));
+    site.router.release(now, InstanceId(2), node(2));
+    add(&mut site, 4).unwrap();
+    assert_eq!(site.router.counters(InstanceId(1)), None);
+    // One that comes back takes its own place.
+    add(&mut site, 2).unwrap();
+    assert_eq!(add(&mut site, 5), Err(AddError::Full));
+    site.router.remove(InstanceId(3));
+    add(&mut site, 5).unwrap();
+}
+
+#[test]
+fn rows_that_do_not_fit_the_capsule_are_refused() {
+    let mut site = Site::new(9, Config::default(), Life::EASY, 1, Dice::new(1));
+    let mut add = |wire: Wire| {
+        let plan = Plan::new(&[(SOURCE, 1), (SINK, 9)], &[wire]);
+        plan.with_row(SINK, |row| {
+            with_capsule(|capsule| site.router.add(row, capsule, Origin::Fresh))
+        })
+    };
+    assert_eq!(add(Wire { input: 2, ..Wire::every(SOURCE, SINK) }), Err(AddError::Row));
+    let unknown = Delivery::from_code(9);
+    assert_eq!(add(Wire { delivery: unknown, ..Wire::every(SOURCE, SINK) }), Err(AddError::Row));
+    assert_eq!(add(Wire::every(SOURCE, SINK)), Ok(()));
 }
 
 #[test]
