@@ -303,7 +303,7 @@ fn there_are_no_more_instances_than_may_be() {
     let hosts: Vec<(u32, u8)> = (1..=5).map(|instance| (instance, 9)).collect();
     let plan = Plan::new(&hosts, &[]);
     let mut site = Site::new(9, config, Life::EASY, 1, Dice::new(1));
-    let mut add = |site: &mut Site, instance| {
+    let add = |site: &mut Site, instance| {
         plan.with_row(instance, |row| {
             with_capsule(|capsule| site.router.add(row, capsule, Origin::Fresh))
         })
