@@ -70,7 +70,7 @@ impl Router {
     #[must_use]
     pub fn can_export(&self, instance: InstanceId) -> bool {
         let found = self.index(instance).and_then(|at| self.instances.get(at));
-        found.is_some_and(|found| found.current.is_none() && !found.is_between())
+        found.is_some_and(Instance::is_quiescent)
     }
 
     /// Gives what a commit has to hold. The caller writes it to flash together with the instance's
@@ -87,7 +87,7 @@ impl Router {
     ) -> Option<Mark> {
         let at = self.index(instance)?;
         let found = self.instances.get_mut(at)?;
-        if found.current.is_some() || found.failing || found.is_between() {
+        if !found.is_quiescent() {
             return None;
         }
         if matches!(found.state, State::Released(..)) {
@@ -152,6 +152,11 @@ impl Router {
 }
 
 impl Instance {
+    /// Whether no handler is half-way, and none has failed whose effects are still to be undone.
+    fn is_quiescent(&self) -> bool {
+        self.current.is_none() && !self.failing && !self.is_between()
+    }
+
     fn export_cursors(&mut self, extent: Extent, export: &mut Export) {
         let Self { inputs, outputs, inbox, .. } = self;
         export.outputs.clear();
