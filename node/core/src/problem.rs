@@ -128,7 +128,7 @@ pub fn refuse_later(
             writer.option_uint(OptionNumber::MAX_AGE, seconds)?;
         }
         if let Some(block) = block {
-            block.write(OptionNumber::BLOCK1, writer)?;
+            block.last().write(OptionNumber::BLOCK1, writer)?;
         }
         writer.payload(payload)?;
         Ok(())

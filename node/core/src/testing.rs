@@ -12,7 +12,7 @@ use crate::site::{self, CredentialResource, PlanResource, RosterResource, Site};
 use capmesh_blob::pages::Pages;
 use capmesh_blob::serve::{Held, Rate, ReadError, Serve};
 use capmesh_blob::{Geometry as Pieces, Store as BlobStore};
-use capmesh_coap::block::{BlockSize, Download, Transfer, TransferStep, Upload};
+use capmesh_coap::block::{BlockSize, BlockValue, Download, Transfer, TransferStep, Upload};
 use capmesh_coap::echo::EchoKey;
 use capmesh_coap::endpoint::{self, Event, ExchangeId, Output, Reliability, Via};
 use capmesh_coap::option::OptionNumber;
@@ -699,6 +699,9 @@ impl Party {
         };
         asking.exchange = None;
         let code = message.code();
+        let block = BlockValue::find(&message, OptionNumber::BLOCK1).unwrap();
+        let is_interim = block.is_some_and(BlockValue::more);
+        assert_eq!(is_interim, code == Code::CONTINUE, "{code:?} with {block:?}");
         let locations = message.option_values(OptionNumber::LOCATION_PATH);
         let location = locations.map(|value| String::from_utf8(value.to_vec()).unwrap()).collect();
         match asking.transfer.handle(&message) {

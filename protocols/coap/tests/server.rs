@@ -79,6 +79,21 @@ fn non_confirmable_messages_that_are_not_understood_are_rejected() {
 }
 
 #[test]
+fn a_refusal_is_final_however_much_of_the_body_is_to_come() {
+    let mut world = World::new();
+    let first = BlockValue::new(0, true, BlockSize::MIN).unwrap();
+    let response = world.ask(Code::PUT, |writer| {
+        writer.path("nowhere").unwrap();
+        first.write(OptionNumber::BLOCK1, writer).unwrap();
+        writer.payload(&[b'x'; 16]).unwrap();
+    });
+    assert_eq!(response.code(), Code::NOT_FOUND);
+    // A client that sees the M bit would go on (RFC 7959 section 2.3).
+    let block = response.option(OptionNumber::BLOCK1).map(|value| BlockValue::decode(&value));
+    assert_eq!(block, Some(Ok(first.last())));
+}
+
+#[test]
 fn paths_lead_to_one_resource_or_none() {
     for path in ["nowhere", "", "seg1/seg2", "seg1/seg2/seg3/seg4", "Test", ".well-known"] {
         assert_eq!(code(at(path)), Code::NOT_FOUND, "{path}");

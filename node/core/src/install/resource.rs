@@ -160,7 +160,7 @@ pub(super) fn finish(
             respond(now, out, waiting, code, &mut |writer| {
                 writer.option(OptionNumber::LOCATION_PATH, paths::CAPSULES.as_bytes())?;
                 writer.option(OptionNumber::LOCATION_PATH, name.as_str().as_bytes())?;
-                write_block(writer, block)
+                write_block(writer, block.map(BlockValue::last))
             });
         }
         End::Refused(reason) | End::Later(reason) => {

@@ -124,6 +124,13 @@ impl BlockValue {
         }
     }
 
+    /// The same block, and nothing behind it. In a response, more to come means that this is not the
+    /// final response (RFC 7959 section 2.3), whatever its code: clients go on sending.
+    #[must_use]
+    pub const fn last(self) -> Self {
+        Self { more: false, ..self }
+    }
+
     /// Decodes an option's value.
     ///
     /// # Errors

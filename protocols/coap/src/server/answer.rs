@@ -39,6 +39,7 @@ impl<P: Copy + Eq, const OBSERVERS: usize, const BODIES: usize, const BODY: usiz
         let block1 = BlockValue::find(&incoming.message, OptionNumber::BLOCK1).ok().flatten();
         match self.consider(now, out, routes, &incoming, buf) {
             Ok(Verdict::Reply(rendered, answer, observable)) => {
+                let answer = answer.map(BlockValue::last);
                 self.send(now, out, &incoming, &rendered, answer, observable);
             }
             Ok(Verdict::Continue(answer)) => {
@@ -391,7 +392,7 @@ fn refuse<P>(
         return;
     }
     let mut full = |writer: &mut MessageWriter<'_>| {
-        block1.map_or(Ok(()), |block| block.write(OptionNumber::BLOCK1, writer))?;
+        block1.map_or(Ok(()), |block| block.last().write(OptionNumber::BLOCK1, writer))?;
         refusal.write(writer)
     };
     let code = refusal.code();
