@@ -42,13 +42,10 @@ impl Log {
         self.job = Job::Idle;
         self.compaction = None;
         self.read_states(flash);
-        let copies = self.replay(flash);
-        let spare = |sector: &Sector| matches!(sector.state, State::Erased | State::Dirty);
-        if let Some(copies) = copies
-            && !self.sectors.iter().any(spare)
-        {
+        if let Some(copies) = self.replay(flash) {
             // A compaction that was cut off has taken the last erased sector. What it was copying is
-            // still there, and it begins anew: what was torn might be missing for its end.
+            // still there, and it begins anew: what was torn might be missing for its end. Nothing
+            // else may be written behind copies, as they are dropped again by whoever finds them.
             self.set_state(copies, State::Dirty);
             self.replay(flash);
         }
