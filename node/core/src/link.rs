@@ -65,6 +65,70 @@ pub trait Link: Outbox<Peer> {
     fn stats(&self) -> &Stats;
 }
 
+/// An endpoint that lies elsewhere: a board keeps its own in static memory, and not in the node, which
+/// passes over the stack when it is made.
+impl<L: Link + ?Sized> Link for &mut L {
+    fn handle<'b>(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        via: Via,
+        datagram: &'b [u8],
+        scratch: &'b mut [u8],
+    ) -> Option<Event<'b, Peer>> {
+        (**self).handle(now, from, via, datagram, scratch)
+    }
+
+    fn poll(&mut self, now: Instant, buf: &mut [u8]) -> Option<Output> {
+        (**self).poll(now, buf)
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        (**self).poll_timeout()
+    }
+
+    fn mtu(&self) -> usize {
+        (**self).mtu()
+    }
+
+    fn own_id(&self) -> NodeId {
+        (**self).own_id()
+    }
+
+    fn introduce(
+        &mut self,
+        now: Instant,
+        id: NodeId,
+        address: SocketAddr,
+    ) -> Result<Peer, IntroduceError> {
+        (**self).introduce(now, id, address)
+    }
+
+    fn relocate(&mut self, id: NodeId, address: SocketAddr) -> bool {
+        (**self).relocate(id, address)
+    }
+
+    fn peer(&self, id: NodeId) -> Option<Peer> {
+        (**self).peer(id)
+    }
+
+    fn serial(&self, id: NodeId) -> Option<u32> {
+        (**self).serial(id)
+    }
+
+    fn set_roster(&mut self, now: Instant, roster: &Roster<'_>) {
+        (**self).set_roster(now, roster);
+    }
+
+    fn set_unix_time(&mut self, now: Instant, seconds: u64) {
+        (**self).set_unix_time(now, seconds);
+    }
+
+    fn stats(&self) -> &Stats {
+        (**self).stats()
+    }
+}
+
 impl<
     G: RngCore + CryptoRng,
     const N: usize,

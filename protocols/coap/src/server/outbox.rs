@@ -82,6 +82,73 @@ pub trait Outbox<P> {
     fn address(&self, peer: P) -> Option<SocketAddr>;
 }
 
+/// An endpoint that lies elsewhere: one in static memory never passes over the stack.
+impl<P, O: Outbox<P> + ?Sized> Outbox<P> for &mut O {
+    fn respond(
+        &mut self,
+        now: Instant,
+        to: Responder,
+        code: Code,
+        build: Build<'_>,
+    ) -> Result<(), RespondError> {
+        (**self).respond(now, to, code, build)
+    }
+
+    fn ignore(&mut self, now: Instant, to: Responder) {
+        (**self).ignore(now, to);
+    }
+
+    fn reject(&mut self, to: Responder) {
+        (**self).reject(to);
+    }
+
+    fn mark_verified(&mut self, to: Responder) {
+        (**self).mark_verified(to);
+    }
+
+    fn accept_observation(
+        &mut self,
+        now: Instant,
+        to: Responder,
+    ) -> Result<ObservationId, ObserveError> {
+        (**self).accept_observation(now, to)
+    }
+
+    fn notify(
+        &mut self,
+        now: Instant,
+        observation: ObservationId,
+        reliability: Reliability,
+        code: Code,
+        build: Build<'_>,
+    ) -> Result<(), RespondError> {
+        (**self).notify(now, observation, reliability, code, build)
+    }
+
+    fn end_observation(&mut self, observation: ObservationId) {
+        (**self).end_observation(observation);
+    }
+
+    fn request(
+        &mut self,
+        now: Instant,
+        to: P,
+        reliability: Reliability,
+        code: Code,
+        build: Build<'_>,
+    ) -> Result<ExchangeId, RequestError> {
+        (**self).request(now, to, reliability, code, build)
+    }
+
+    fn cancel(&mut self, now: Instant, exchange: ExchangeId) -> bool {
+        (**self).cancel(now, exchange)
+    }
+
+    fn address(&self, peer: P) -> Option<SocketAddr> {
+        (**self).address(peer)
+    }
+}
+
 impl<
     S: Security,
     const MTU: usize,
