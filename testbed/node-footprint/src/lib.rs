@@ -13,7 +13,7 @@ use footprint::{fail, report};
 use linked_list_allocator::Heap;
 
 /// Bytes that may be allocated.
-const HEAP: usize = 64 * 1024;
+const HEAP: usize = 512 * 1024;
 
 /// What the allocator rounds up to: a hole holds its length and a pointer.
 const GRAIN: usize = 2 * size_of::<usize>();

@@ -63,6 +63,16 @@ pub(super) const ALL: &[Footprint] = &[
         is_lean: true,
     },
     Footprint {
+        name: "node",
+        about: "two nodes and a gateway: install, run, move",
+        package: "testbed/node-footprint",
+        program: "node",
+        features: &["validate"],
+        base: None,
+        deepest: &[],
+        is_lean: true,
+    },
+    Footprint {
         name: "runtime-unvalidated",
         about: "the capsule runtime without its validator, to see what that costs",
         package: "testbed/node-footprint",
