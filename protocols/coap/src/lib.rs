@@ -19,6 +19,10 @@
 //! security layer says is at the other end, an *exchange* is a request of this side's and all that
 //! becomes of it.
 //!
+//! Features, all on by default but the adapter: `observe` (both roles), `groups` (multicast), `echo`
+//! (challenged requests are repeated). Without `observe` a request with Observe is answered as one
+//! without; without `groups` what was sent to a group is ignored.
+//!
 //! Invariants: no input makes anything here panic, grow, or work for longer than its documentation
 //! says. Absent on purpose: CoAP over TCP and WebSocket (RFC 8323), DTLS, caching.
 #![no_std]

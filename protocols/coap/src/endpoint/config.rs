@@ -102,9 +102,9 @@ impl Config {
 
     /// `ack_timeout * (2^steps - 1) * ack_random_factor`.
     fn worst_timeout(&self, steps: u8) -> u64 {
-        let doublings = 1_u64.checked_shl(u32::from(steps)).map_or(u64::MAX, |power| power - 1);
+        let doublings = 1_u32.checked_shl(u32::from(steps)).map_or(u32::MAX, |power| power - 1);
         let longest = micros(self.ack_timeout).saturating_add(self.ack_jitter_micros());
-        u64::from(longest).saturating_mul(doublings)
+        u64::from(longest) * u64::from(doublings)
     }
 }
 

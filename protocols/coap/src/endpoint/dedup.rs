@@ -120,8 +120,15 @@ impl<const RECENT: usize> Recent<RECENT> {
     }
 }
 
-fn slot_of(index: &Chains<[Link]>, entries: &[Entry], key: u64) -> Option<u16> {
-    index.find(key, |slot| entries.get(usize::from(slot)).is_some_and(|entry| entry.key == key))
+fn slot_of<const N: usize>(
+    index: &Chains<[Link; N]>,
+    entries: &[Entry; N],
+    key: u64,
+) -> Option<u16> {
+    index.find(key, |slot| {
+        let entry = entries.get(usize::from(slot));
+        entry.is_some_and(|entry| entry.key == key && entry.progress.is_some())
+    })
 }
 
 /// Where a reply is kept. It can be gone by the time it is looked for.

@@ -250,7 +250,7 @@ impl<
         let relation = self.relation(address, token);
         self.by_relation.find(relation, |slot| {
             let observer = self.observers.get(slot);
-            observer.is_some_and(|o| o.relation == relation && o.peer == peer)
+            observer.is_some_and(|o| o.relation == relation && o.peer == peer && o.ended.is_none())
         })
     }
 

@@ -9,7 +9,7 @@ use super::stats::count;
 use super::timers::Timer;
 use super::types::{EndReason, ExchangeId, Failure, Outcome, Output, Reliability};
 use crate::message::{Kind, Message};
-use crate::security::{SealError, Security};
+use crate::security::{SealError, Sealed, Security};
 use capmesh_wire::Instant;
 use core::net::SocketAddr;
 
@@ -371,7 +371,9 @@ impl<
         self.by_id.find(hash, |slot| {
             let Some(exchange) = self.exchanges.get(slot) else { return false };
             let remote = self.remotes.get(exchange.remote);
-            exchange.id == id && remote.is_some_and(|remote| remote.address == address)
+            exchange.indexed
+                && exchange.id == id
+                && remote.is_some_and(|remote| remote.address == address)
         })
     }
 
@@ -403,11 +405,12 @@ impl<
         let longest = buf.len().min(MTU);
         let out = buf.get_mut(..longest).unwrap_or_default();
         let sealed = self.security.seal_request(self.now, request.peer, inner, out)?;
-        let outer = out.get(..sealed.len).ok_or(SealError::Overflow)?;
-        buffer.get_mut(..sealed.len).ok_or(SealError::Overflow)?.copy_from_slice(outer);
-        exchange.len = u16::try_from(sealed.len).map_err(|_| SealError::Overflow)?;
-        request.binding = Some(sealed.binding);
-        self.redirect(slot, sealed.address);
+        let Sealed { len, address, binding } = sealed;
+        request.binding = Some(binding);
+        let outer = out.get(..len).ok_or(SealError::Overflow)?;
+        buffer.get_mut(..len).ok_or(SealError::Overflow)?.copy_from_slice(outer);
+        exchange.len = u16::try_from(len).map_err(|_| SealError::Overflow)?;
+        self.redirect(slot, address);
         Ok(())
     }
 

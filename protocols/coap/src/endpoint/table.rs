@@ -1,7 +1,6 @@
 //! Bounded tables: slots with names, and the index that finds them by hash.
 
 use super::hash::place;
-use core::ops::{Deref, DerefMut};
 
 /// No slot.
 pub(super) const NONE: u16 = u16::MAX;
@@ -116,44 +115,57 @@ impl<const N: usize> Chains<[Link; N]> {
     pub(super) const fn new() -> Self {
         Self { links: [Link { head: NONE, next: NONE }; N] }
     }
-}
 
-impl<const N: usize> Deref for Chains<[Link; N]> {
-    type Target = Chains<[Link]>;
+    /// So few slots that looking at all of them takes less than an index.
+    const ARE_FEW: bool = N <= 16;
 
-    fn deref(&self) -> &Self::Target {
-        self
+    /// Adds a slot that is in no chain.
+    pub(super) fn insert(&mut self, hash: u64, slot: u16) {
+        if !Self::ARE_FEW {
+            let chains: &mut Chains<[Link]> = self;
+            chains.put_in(hash, slot);
+        }
     }
-}
 
-impl<const N: usize> DerefMut for Chains<[Link; N]> {
-    fn deref_mut(&mut self) -> &mut Self::Target {
-        self
+    /// Takes out a slot that was added with this hash.
+    pub(super) fn remove(&mut self, hash: u64, slot: u16) {
+        if !Self::ARE_FEW {
+            let chains: &mut Chains<[Link]> = self;
+            chains.take_out(hash, slot);
+        }
+    }
+
+    /// The slot that `is_it` accepts, which is one that was added with this hash and not taken out
+    /// since, and no other one.
+    pub(super) fn find(&self, hash: u64, mut is_it: impl FnMut(u16) -> bool) -> Option<u16> {
+        if Self::ARE_FEW {
+            return (0..NONE).zip(&self.links).map(|(slot, _)| slot).find(|slot| is_it(*slot));
+        }
+        let chains: &Chains<[Link]> = self;
+        chains.search(hash, is_it)
     }
 }
 
 impl Chains<[Link]> {
-    /// Adds a slot that is in no chain.
-    pub(super) fn insert(&mut self, hash: u64, slot: u16) {
+    fn put_in(&mut self, hash: u64, slot: u16) {
         let chain = place(hash, self.links.len());
         let after = self.head(chain);
         self.set_head(chain, slot);
         self.set_after(slot, after);
     }
 
-    /// Takes out a slot that was added with this hash.
-    pub(super) fn remove(&mut self, hash: u64, slot: u16) {
+    fn take_out(&mut self, hash: u64, slot: u16) {
         let after = self.after(slot);
         let chain = place(hash, self.links.len());
         if self.head(chain) == slot {
             self.set_head(chain, after);
-        } else if let Some(before) = self.find(hash, |at| self.after(at) == slot) {
+        } else if let Some(before) = self.search(hash, |at| self.after(at) == slot) {
             self.set_after(before, after);
         }
     }
 
     /// The first slot of the hash's chain that `is_it` accepts.
-    pub(super) fn find(&self, hash: u64, mut is_it: impl FnMut(u16) -> bool) -> Option<u16> {
+    fn search(&self, hash: u64, mut is_it: impl FnMut(u16) -> bool) -> Option<u16> {
         let mut at = self.head(place(hash, self.links.len()));
         while at != NONE {
             if is_it(at) {
@@ -211,7 +223,7 @@ mod tests {
     proptest! {
         #[test]
         fn chains_find_what_a_map_finds(steps in prop::collection::vec((0..16_u16, 0..6_u64), 0..200)) {
-            let mut chains = Chains::<[Link; 16]>::new();
+            let mut chains = Chains::<[Link; 17]>::new();
             let mut model = BTreeMap::<u16, u64>::new();
             for (slot, hash) in steps {
                 let hash = hash << 61;
@@ -225,7 +237,7 @@ mod tests {
                 for probe in 0..16 {
                     for hash in (0..6).map(|h| h << 61) {
                         let found = chains.find(hash, |at| at == probe).is_some();
-                        let same_chain = model.get(&probe).is_some_and(|h| place(*h, 16) == place(hash, 16));
+                        let same_chain = model.get(&probe).is_some_and(|h| place(*h, 17) == place(hash, 17));
                         prop_assert_eq!(found, same_chain);
                     }
                 }

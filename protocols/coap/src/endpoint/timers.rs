@@ -23,6 +23,9 @@ pub(super) struct Timers<const EXCHANGES: usize, const UNANSWERED: usize, const 
 }
 
 impl<const E: usize, const U: usize, const O: usize> Timers<E, U, O> {
+    /// So few that looking at all of them takes less, in code and perhaps in time, than a heap.
+    const ARE_FEW: bool = E <= 8 && U <= 8 && O <= 8;
+
     pub(super) const fn new() -> Self {
         Self {
             exchanges: Deadlines::new(),
@@ -34,20 +37,20 @@ impl<const E: usize, const U: usize, const O: usize> Timers<E, U, O> {
     #[inline(never)]
     pub(super) fn set(&mut self, timer: Timer, at: Instant) {
         let (deadlines, slot) = self.table_of(timer);
-        deadlines.set(slot, at);
+        if Self::ARE_FEW { deadlines.note(slot, at) } else { deadlines.set(slot, at) }
     }
 
     #[inline(never)]
     pub(super) fn clear(&mut self, timer: Timer) {
         let (deadlines, slot) = self.table_of(timer);
-        deadlines.clear(slot);
+        if Self::ARE_FEW { deadlines.forget(slot) } else { deadlines.clear(slot) }
     }
 
     /// The earliest timer.
     pub(super) fn next(&self) -> Option<(Instant, Timer)> {
         let mut earliest: Option<(Instant, Timer)> = None;
         let mut consider = |table: &Deadlines<[Place]>, timer: fn(u16) -> Timer| {
-            if let Some((at, slot)) = table.next()
+            if let Some((at, slot)) = if Self::ARE_FEW { table.first() } else { table.next() }
                 && earliest.is_none_or(|(earliest, _)| at < earliest)
             {
                 earliest = Some((at, timer(slot)));
@@ -101,6 +104,32 @@ impl<const N: usize> Deadlines<[Place; N]> {
     }
 }
 
+/// Without the heap: `in_heap` says whether a slot has a deadline.
+impl Deadlines<[Place]> {
+    fn first(&self) -> Option<(Instant, u16)> {
+        let mut first: Option<(Instant, u16)> = None;
+        for (slot, place) in (0..NONE).zip(&self.places) {
+            if place.in_heap != NONE && first.is_none_or(|(at, _)| place.at < at) {
+                first = Some((place.at, slot));
+            }
+        }
+        first
+    }
+
+    fn note(&mut self, slot: u16, at: Instant) {
+        if let Some(own) = self.places.get_mut(usize::from(slot)) {
+            (own.at, own.in_heap) = (at, 0);
+        }
+    }
+
+    fn forget(&mut self, slot: u16) {
+        if let Some(own) = self.places.get_mut(usize::from(slot)) {
+            own.in_heap = NONE;
+        }
+    }
+}
+
+/// With the heap.
 impl Deadlines<[Place]> {
     fn next(&self) -> Option<(Instant, u16)> {
         if self.len == 0 {
@@ -217,6 +246,27 @@ mod tests {
     }
 
     proptest! {
+        /// A table that is looked through and one with a heap are the same from outside.
+        #[test]
+        fn few_deadlines_are_kept_as_many_are(
+            steps in prop::collection::vec((0..8_u16, prop::option::of(0..50_u64)), 0..200),
+        ) {
+            let (mut few, mut many) = (Timers::<8, 1, 1>::new(), Timers::<9, 1, 1>::new());
+            for (slot, at) in steps {
+                match at.map(Instant::from_micros) {
+                    Some(at) => {
+                        few.set(Timer::Exchange(slot), at);
+                        many.set(Timer::Exchange(slot), at);
+                    }
+                    None => {
+                        few.clear(Timer::Exchange(slot));
+                        many.clear(Timer::Exchange(slot));
+                    }
+                }
+                prop_assert_eq!(few.next().map(|(at, _)| at), many.next().map(|(at, _)| at));
+            }
+        }
+
         #[test]
         fn deadlines_order_as_a_sorted_map_does(
             steps in prop::collection::vec((0..12_u16, prop::option::of(0..50_u64)), 0..200),

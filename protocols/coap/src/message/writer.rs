@@ -245,7 +245,14 @@ impl<'a> MessageWriter<'a> {
         if new_len > self.buf.len() {
             return Err(Overflow);
         }
-        self.buf.copy_within(next_value_at..self.len, new_value_at);
+        // Byte by byte from the end: it is seldom needed, and `memmove` is large.
+        let shift = new_value_at - next_value_at;
+        for from in (next_value_at..self.len).rev() {
+            let byte = self.buf.get(from).copied().unwrap_or_default();
+            if let Some(to) = self.buf.get_mut(from + shift) {
+                *to = byte;
+            }
+        }
         self.len = at;
         self.append(head)?;
         self.append(value)?;
