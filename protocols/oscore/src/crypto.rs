@@ -27,7 +27,7 @@ pub(crate) fn expand(
     out: &mut [u8],
 ) {
     let info = info(purpose, id_context, u8::try_from(out.len()).unwrap_or_default());
-    kdf::expand(prk, &[info.as_bytes()], out);
+    kdf::expand(prk, &[&[info.as_bytes()]], out);
 }
 
 type Info = Bytes<{ 1 + 1 + KeyId::MAX + 1 + IdContext::MAX + 1 + 4 + 1 }>;

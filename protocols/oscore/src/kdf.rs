@@ -18,7 +18,7 @@ const OUTER: u8 = 0x5c;
 /// HMAC (RFC 2104) under way.
 struct Hmac {
     inner: Hasher,
-    /// The key, padded and masked for the outer hash; wiped when dropped.
+    /// The key, padded and masked for the outer hash; wiped at the end.
     pad: [u8; BLOCK],
 }
 
@@ -42,17 +42,12 @@ impl Hmac {
         hmac
     }
 
-    fn finish(self) -> [u8; HASH_LEN] {
+    fn finish(mut self) -> [u8; HASH_LEN] {
         let mut outer = Hasher::new();
         outer.update(&self.pad);
-        outer.update(self.inner.clone().finish().as_bytes());
-        *outer.finish().as_bytes()
-    }
-}
-
-impl Drop for Hmac {
-    fn drop(&mut self) {
         self.pad.zeroize();
+        outer.update(self.inner.finish().as_bytes());
+        *outer.finish().as_bytes()
     }
 }
 
@@ -66,16 +61,17 @@ pub fn extract(salt: &[u8], secret: &[u8]) -> [u8; HASH_LEN] {
 }
 
 /// HKDF-Expand: fills `out`, which is at most 255 hashes long, with what `key` makes of these parts
-/// of the info, one after the other. What is longer stays as it is.
+/// of the info, one after the other (lists of parts, so that nobody has to join them). What is longer
+/// stays as it is.
 #[inline(never)]
-pub fn expand(key: &[u8; HASH_LEN], info: &[&[u8]], out: &mut [u8]) {
+pub fn expand(key: &[u8; HASH_LEN], info: &[&[&[u8]]], out: &mut [u8]) {
     let mut last = [0; HASH_LEN];
     for (counter, chunk) in (1..=u8::MAX).zip(out.chunks_mut(HASH_LEN)) {
         let mut hmac = Hmac::new(key);
         if counter > 1 {
             hmac.inner.update(&last);
         }
-        for part in info {
+        for part in info.iter().copied().flatten() {
             hmac.inner.update(part);
         }
         hmac.inner.update(&[counter]);

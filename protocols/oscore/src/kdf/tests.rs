@@ -10,7 +10,7 @@ fn rfc_5869_test_case_1() {
     let prk = extract(&hex!("000102030405060708090a0b0c"), &[0x0b; 22]);
     assert_eq!(prk, hex!("077709362c2e32df0ddc3f0dc47bba6390b6c73bb50f9c3122ec844ad7c2b3e5"));
     let mut okm = [0; 42];
-    expand(&prk, &[&hex!("f0f1f2f3f4"), &hex!("f5f6f7f8f9")], &mut okm);
+    expand(&prk, &[&[&hex!("f0f1"), &hex!("f2f3f4")], &[&hex!("f5f6f7f8f9")]], &mut okm);
     assert_eq!(
         okm,
         hex!(
@@ -32,7 +32,7 @@ proptest! {
         prop_assert_eq!(&extract(&salt, &secret), &*prk);
         let parts: vec::Vec<&[u8]> = info.iter().map(|part| &part[..]).collect();
         let (mut ours, mut expected) = (vec![0; len], vec![0; len]);
-        expand(&prk.into(), &parts, &mut ours);
+        expand(&prk.into(), &[&parts], &mut ours);
         theirs.expand_multi_info(&parts, &mut expected).unwrap();
         prop_assert_eq!(ours, expected);
     }
