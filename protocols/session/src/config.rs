@@ -11,7 +11,7 @@ pub enum Workflow {
     /// With the first request, in one datagram (RFC 9668): two round trips altogether.
     Combined,
     /// In a request of its own (RFC 9528 appendix A.2), for peers that do not know the EDHOC option:
-    /// three round trips.
+    /// three round trips. As [`Workflow::Combined`] without the feature `separate`.
     Separate,
 }
 

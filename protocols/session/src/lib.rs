@@ -39,9 +39,18 @@
 //! - A session follows its peer to another address with each authentic request; until the peer has
 //!   answered there, no more than three times what it sent goes to it.
 //!
+//! # Features
+//! All are on by default; without them the crate is small (`cargo xtask size`).
+//! - `by-value`: credentials are sent and taken whole, not by `kid` only.
+//! - `diagnostics`: EDHOC error messages say in words what was wrong.
+//! - `message-4`: a responder shows with message_4 that it has the keys.
+//! - `p256`: Diffie-Hellman by the `p256` crate, three times as fast; without it by a sixth of the code.
+//! - `persistence`: sessions may outlive a restart.
+//! - `separate`: message_3 can go in a request of its own; without it only with a request.
+//!
 //! # Deliberately absent
 //! Storage: sessions live in RAM and EDHOC runs again after a restart, unless the caller keeps what
-//! [`Sessions::record`] gives. OSCORE Appendix B.2; groups; EDHOC's reverse flow (a server that
+//! `Sessions::record` gives. OSCORE Appendix B.2; groups; EDHOC's reverse flow (a server that
 //! begins). See [`edhoc`] for what is left out of EDHOC.
 #![no_std]
 

@@ -17,6 +17,9 @@ const TEXT: u8 = 3;
 const ARRAY: u8 = 4;
 const MAP: u8 = 5;
 
+/// What there is instead of an item: no major type is like that.
+const NOTHING: (u8, u16) = (u8::MAX, 0);
+
 impl<'a> Reader<'a> {
     pub(crate) const fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
@@ -39,33 +42,32 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn int(&mut self) -> Result<i32, Refusal> {
-        match self.head()? {
-            (UNSIGNED, n) => Ok(i32::from(n)),
-            (NEGATIVE, n) => Ok(-1 - i32::from(n)),
+        let (major, n) = self.head();
+        match major {
+            UNSIGNED => Ok(i32::from(n)),
+            NEGATIVE => Ok(-1 - i32::from(n)),
             _ => Err(Refusal::Malformed),
         }
     }
 
     pub(crate) fn bytes(&mut self) -> Result<&'a [u8], Refusal> {
-        let (BYTES, len) = self.head()? else { return Err(Refusal::Malformed) };
+        let len = self.argument(BYTES).ok_or(Refusal::Malformed)?;
         self.take(usize::from(len))
     }
 
     pub(crate) fn text(&mut self) -> Result<&'a [u8], Refusal> {
-        let (TEXT, len) = self.head()? else { return Err(Refusal::Malformed) };
+        let len = self.argument(TEXT).ok_or(Refusal::Malformed)?;
         self.take(usize::from(len))
     }
 
     /// The number of items of an array.
     pub(crate) fn array(&mut self) -> Result<u16, Refusal> {
-        let (ARRAY, len) = self.head()? else { return Err(Refusal::Malformed) };
-        Ok(len)
+        self.argument(ARRAY).ok_or(Refusal::Malformed)
     }
 
     /// The number of pairs of a map.
     pub(crate) fn map(&mut self) -> Result<u16, Refusal> {
-        let (MAP, len) = self.head()? else { return Err(Refusal::Malformed) };
-        Ok(len)
+        self.argument(MAP).ok_or(Refusal::Malformed)
     }
 
     /// A byte string in the representation of RFC 9528 section 3.3.2: one that reads as a one-byte
@@ -86,16 +88,23 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    fn head(&mut self) -> Result<(u8, u16), Refusal> {
-        let (&first, rest) = self.rest.split_first().ok_or(Refusal::Malformed)?;
+    fn argument(&mut self, expected: u8) -> Option<u16> {
+        let (major, argument) = self.head();
+        (major == expected).then_some(argument)
+    }
+
+    /// Major type and argument of the next item, or [`NOTHING`].
+    #[inline(never)]
+    fn head(&mut self) -> (u8, u16) {
+        let Some((&first, rest)) = self.rest.split_first() else { return NOTHING };
         let (argument, rest) = match (first & 0x1f, rest) {
             (n @ 0..=23, rest) => (u16::from(n), rest),
             (24, [n, rest @ ..]) if *n >= 24 => (u16::from(*n), rest),
             (25, [high, low, rest @ ..]) if *high >= 1 => (u16::from_be_bytes([*high, *low]), rest),
-            _ => return Err(Refusal::Malformed),
+            _ => return NOTHING,
         };
         self.rest = rest;
-        Ok((first >> 5, argument))
+        (first >> 5, argument)
     }
 }
 

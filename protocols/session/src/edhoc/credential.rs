@@ -4,6 +4,7 @@ use super::cbor::Reader;
 use super::dh::public_of;
 use super::{Kid, MAX_CREDENTIAL, Refusal, Transfer};
 use core::fmt;
+#[cfg(feature = "p256")]
 use p256::elliptic_curve::sec1::ToEncodedPoint;
 use zeroize::Zeroize;
 
@@ -230,10 +231,12 @@ impl Identity {
         public_of(private_key).map_err(|_| InvalidKey)
     }
 
-    /// Both coordinates of the public key of `private_key`, for a credential that shall have them.
+    /// Both coordinates of the public key of `private_key`, for a credential that shall have them. Needs
+    /// the feature `p256`.
     ///
     /// # Errors
     /// If it is zero or past the group's order.
+    #[cfg(feature = "p256")]
     pub fn public_point_of(private_key: &[u8; 32]) -> Result<([u8; 32], [u8; 32]), InvalidKey> {
         let secret = p256::SecretKey::from_bytes(private_key.into()).map_err(|_| InvalidKey)?;
         let point = secret.public_key().to_encoded_point(false);

@@ -50,7 +50,7 @@ impl Refusal {
     }
 
     /// Writes the error message for the peer into `out` and returns its bytes; `None` if it does not
-    /// fit (the longest takes 40 bytes).
+    /// fit (the longest takes 40 bytes). Its text is empty without the feature `diagnostics`.
     #[must_use]
     pub fn error_message(self, out: &mut [u8]) -> Option<usize> {
         let put = |out: &mut [u8], bytes: &[u8]| {
@@ -61,7 +61,7 @@ impl Refusal {
             Self::UnsupportedSuite => put(out, &[2, SUITE]),
             Self::UnknownCredential => put(out, &[3, TRUE]),
             _ => {
-                let text = self.text().as_bytes();
+                let text = if cfg!(feature = "diagnostics") { self.text() } else { "" }.as_bytes();
                 let len = u8::try_from(text.len()).ok()?;
                 let head: &[u8] = if len < 24 { &[1, 0x60 | len] } else { &[1, 0x78, len] };
                 let at = put(out, head)?;

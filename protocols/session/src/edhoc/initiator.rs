@@ -78,7 +78,8 @@ impl AwaitMessage2 {
     /// Why it was refused; the handshake is over then.
     pub fn receive(self, message_2: &[u8]) -> Result<Message2, Refusal> {
         let (g_y, ciphertext) = read_message_2(message_2)?;
-        let g_xy = agree(&self.x, g_y)?;
+        let mut g_xy = Shared::EMPTY;
+        agree(&self.x, g_y, &mut g_xy)?;
         let th_2 = hash(&[&HASH_HEAD, g_y, &HASH_HEAD, &self.hash]);
         let prk_2e = extract(&th_2, &g_xy);
         let mut plaintext = Text::from_slice(ciphertext).map_err(|_| Refusal::TooLong)?;
@@ -146,8 +147,10 @@ impl Message2 {
         if !self.credential_id()?.is(credential) {
             return Err(Refusal::UnknownCredential);
         }
-        let shared =
-            [agree(&self.x, credential.public_key())?, agree(identity.private_key(), &self.g_y)?];
+        let mut shared = [Shared::EMPTY, Shared::EMPTY];
+        let [g_rx, g_iy] = &mut shared;
+        agree(&self.x, credential.public_key(), g_rx)?;
+        agree(identity.private_key(), &self.g_y, g_iy)?;
         self.finish(credential, identity.credential(), transfer, &shared, out)
     }
 

@@ -29,6 +29,8 @@
 
 mod cbor;
 mod credential;
+#[cfg(any(test, not(feature = "p256")))]
+mod curve;
 mod dh;
 mod error;
 mod identifier;

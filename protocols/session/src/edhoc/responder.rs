@@ -53,8 +53,10 @@ impl Message1 {
         if c_r == self.c_i {
             return Err(Refusal::ConnectionId);
         }
-        let shared =
-            [agree(&ephemeral.private, &self.g_x)?, agree(identity.private_key(), &self.g_x)?];
+        let mut shared = [Shared::EMPTY, Shared::EMPTY];
+        let [g_xy, g_rx] = &mut shared;
+        agree(&ephemeral.private, &self.g_x, g_xy)?;
+        agree(identity.private_key(), &self.g_x, g_rx)?;
         self.compose_2(&ephemeral, identity.credential(), c_r, transfer, &shared, out)
     }
 
@@ -169,7 +171,8 @@ impl Message3<'_> {
         if !self.credential_id()?.is(credential) {
             return Err(Refusal::UnknownCredential);
         }
-        let g_iy = agree(&self.wait.y, credential.public_key())?;
+        let mut g_iy = Shared::EMPTY;
+        agree(&self.wait.y, credential.public_key(), &mut g_iy)?;
         self.finish(credential, &g_iy)
     }
 

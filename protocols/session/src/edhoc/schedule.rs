@@ -60,14 +60,7 @@ impl Prk {
         let (mut context_head, mut out_len) = ([0; 3], [0; 3]);
         let context_head = head(0x40, context_len, &mut context_head);
         let out_len = head(0x00, out.len(), &mut out_len);
-        let label = [label];
-        let mut info: heapless::Vec<&[u8], 12> = heapless::Vec::new();
-        let parts = [&label[..], context_head].into_iter().chain(context.iter().copied());
-        // Ten parts at most.
-        parts.chain([out_len]).for_each(|part| {
-            let _ = info.push(part);
-        });
-        kdf::expand(&self.0, &info, out);
+        kdf::expand(&self.0, &[&[&[label], context_head], context, &[out_len]], out);
     }
 
     /// EDHOC_KDF to another key, with a transcript hash as the context.

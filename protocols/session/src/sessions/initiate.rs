@@ -2,11 +2,11 @@
 
 use super::client::edhoc_error;
 use super::server::{bind, seal_error};
-use super::{Binding, MESSAGE_4, Session, Sessions};
+use super::step::{MAX_MESSAGE_3, Step};
+use super::{Binding, SEPARATE, Session, Sessions};
 use crate::config::Workflow;
 use crate::edhoc::{
-    AwaitMessage2, Completed, ConnectionId, EphemeralKey, Initiator, MAX_CREDENTIAL, Message2,
-    Refusal, TRUE,
+    AwaitMessage2, Completed, ConnectionId, EphemeralKey, Initiator, Message2, Refusal, TRUE,
 };
 use crate::error::HandshakeError;
 use crate::peer::{Entry, Roster};
@@ -17,13 +17,9 @@ use capmesh_coap::option::OptionNumber;
 use capmesh_coap::security::{SealError, Sealed};
 use capmesh_oscore::ProtectError;
 use capmesh_wire::Instant;
-use core::net::SocketAddr;
 use core::time::Duration;
 use heapless::Vec;
 use rand_core::{CryptoRng, RngCore};
-
-/// The longest message_3 of ours: head, ID_CRED_I by value, MAC, tag.
-const MAX_MESSAGE_3: usize = 2 + 2 + MAX_CREDENTIAL + 9 + 8;
 
 /// How many times "try again later" is heard before it counts as a failure.
 const MAX_POSTPONED: u8 = 5;
@@ -60,6 +56,8 @@ enum Stage {
 #[derive(Debug)]
 struct Unconfirmed {
     session: Session,
+    /// What verifies message_4.
+    #[cfg(feature = "message-4")]
     completed: Completed,
     c_r: ConnectionId,
     message_3: Vec<u8, MAX_MESSAGE_3, u8>,
@@ -81,22 +79,6 @@ enum Carriage {
     Alone,
     /// It went by itself.
     SentAlone,
-}
-
-/// What [`SecureEndpoint`](crate::SecureEndpoint) is to do for a handshake.
-#[derive(Debug)]
-pub enum Step {
-    /// To send a confirmable POST with this payload to the EDHOC resource.
-    Send {
-        /// The handshake.
-        attempt: usize,
-        /// Where to.
-        to: SocketAddr,
-        /// What.
-        payload: Vec<u8, { MAX_MESSAGE_3 + 8 }, u8>,
-    },
-    /// To cancel this request.
-    Cancel(ExchangeId),
 }
 
 impl Attempt {
@@ -168,7 +150,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
         let at = self.attempt_for(slot)?;
         let address = self.table.get(slot)?.address;
         let again_at = self.now + self.config.confirm_retry;
-        let is_combined = self.config.workflow == Workflow::Combined;
+        let is_combined = !SEPARATE || self.config.workflow == Workflow::Combined;
         let Stage::Unconfirmed(unconfirmed) = &mut self.attempts.get_mut(at)?.as_mut()?.stage
         else {
             return None;
@@ -185,7 +167,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
                 Ok(Sealed { len, address, binding: bind(slot, session.serial, oscore) })
             }
             // RFC 9668 section 3.2.2 step B: message_3 goes by itself.
-            Err(ProtectError::Overflow) => {
+            Err(ProtectError::Overflow) if SEPARATE => {
                 unconfirmed.carriage = Carriage::Alone;
                 Err(SealError::NotReady)
             }
@@ -331,8 +313,10 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
                     self.wake();
                     None
                 }
-                Carriage::Ready { alone_at } if alone_at <= self.now => self.step_message_3(at),
-                Carriage::Alone => self.step_message_3(at),
+                Carriage::Ready { alone_at } if SEPARATE && alone_at <= self.now => {
+                    self.step_message_3(at)
+                }
+                Carriage::Alone if SEPARATE => self.step_message_3(at),
                 _ => None,
             },
             Stage::Refused { c_r, refusal } if attempt.exchange.is_none() => {
@@ -389,6 +373,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
             Stage::Start { at } => Some(*at),
             Stage::AwaitMessage2(_) => None,
             Stage::Unconfirmed(unconfirmed) => Some(match unconfirmed.carriage {
+                Carriage::Ready { .. } if !SEPARATE => unconfirmed.until,
                 Carriage::Ready { alone_at: at } | Carriage::Sent { again_at: at } => {
                     at.min(unconfirmed.until)
                 }
@@ -439,11 +424,13 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
                     self.receive_message_2(at, wait, message.payload());
                 }
             }
-            Stage::Unconfirmed(unconfirmed) => {
+            Stage::Unconfirmed(unconfirmed) if SEPARATE => {
                 let verified = match message.payload() {
                     [] => Ok(()),
                     // Without it there is nothing to tell this from an answer without message_4.
-                    _ if !MESSAGE_4 => Ok(()),
+                    #[cfg(not(feature = "message-4"))]
+                    _ => Ok(()),
+                    #[cfg(feature = "message-4")]
                     message_4 => unconfirmed.completed.verify_message_4(message_4),
                 };
                 match verified {
@@ -461,7 +448,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
                 self.postpone(at, wait + Duration::from_micros(jitter.into()));
             }
             Stage::AwaitMessage2(_) => self.fail(at, refused_by_peer(&message)),
-            Stage::Start { .. } | Stage::Refused { .. } | Stage::Abandoned => {
+            _ => {
                 self.forget_attempt(at);
             }
         }
@@ -523,6 +510,10 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
         if expected == Some(entry.id) { Ok(entry) } else { Err(HandshakeError::WrongPeer) }
     }
 
+    #[cfg_attr(
+        not(feature = "message-4"),
+        expect(clippy::needless_pass_by_value, reason = "it is kept for message_4")
+    )]
     #[inline(never)]
     fn keep_unconfirmed(&mut self, at: usize, completed: Completed, message_3: &[u8]) {
         let serial = self.next_serial();
@@ -532,16 +523,21 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
             return self.fail(at, HandshakeError::Refused(Refusal::ConnectionId));
         };
         let carriage = match self.config.workflow {
-            Workflow::Combined => {
-                Carriage::Ready { alone_at: self.now + self.config.confirm_retry }
-            }
-            Workflow::Separate => Carriage::Alone,
+            Workflow::Separate if SEPARATE => Carriage::Alone,
+            _ => Carriage::Ready { alone_at: self.now + self.config.confirm_retry },
         };
         let until = self.now + self.config.confirm_timeout;
         let c_r = keys.sender_id;
         let Some(attempt) = self.attempts.get_mut(at).and_then(Option::as_mut) else { return };
-        attempt.stage =
-            Stage::Unconfirmed(Unconfirmed { session, completed, c_r, message_3, carriage, until });
+        attempt.stage = Stage::Unconfirmed(Unconfirmed {
+            session,
+            #[cfg(feature = "message-4")]
+            completed,
+            c_r,
+            message_3,
+            carriage,
+            until,
+        });
         self.readiness = self.readiness.wrapping_add(1);
         if let Some(slot) = self.table.get_mut(attempt.slot) {
             // Message_1 went there, and message_2 proves that it arrived.

@@ -8,10 +8,11 @@ mod respond;
 mod security;
 mod server;
 mod slot;
+mod step;
 
-pub use initiate::Step;
 #[cfg(feature = "persistence")]
 pub use persist::Record;
+pub use step::Step;
 
 use crate::config::Config;
 use crate::edhoc::{ConnectionId, CredentialId, Identity, Refusal};
@@ -29,6 +30,9 @@ use rand_core::{CryptoRng, RngCore};
 use respond::HalfOpen;
 use slot::{Session, Slot, Table};
 
+/// Whether message_3 can go by itself in this build.
+const SEPARATE: bool = cfg!(feature = "separate");
+
 /// Whether this build has message_4.
 const MESSAGE_4: bool = cfg!(feature = "message-4");
 
@@ -45,29 +49,31 @@ const MESSAGE_4: bool = cfg!(feature = "message-4");
 ///
 /// Memory: [`Sessions::BYTES_PER_PEER`] for each of `N`, [`Sessions::BYTES_PER_HANDSHAKE`] for each of
 /// `H`.
+// In this order because small offsets take fewer bytes of code.
+#[repr(C)]
 pub struct Sessions<R, G, const N: usize, const H: usize> {
-    config: Config,
     /// When the call under way was made, or the last one.
     now: Instant,
-    identity: Identity,
-    own_id: NodeId,
-    roster: R,
-    rng: G,
-    table: Table<N>,
-    half_open: [Option<HalfOpen>; H],
-    attempts: [Option<Attempt>; H],
-    retired: [Option<Retired>; H],
     responses: Bucket,
-    /// Makes Echo values for those whose address is to be proved.
-    echo_key: [u8; 16],
     serial: u32,
     /// See [`readiness`](capmesh_coap::Security::readiness).
     readiness: u32,
+    stats: Stats,
     /// Whether a slot is failing.
     has_failing: bool,
     /// The Unix time at the start of the clock, in microseconds.
     unix_at_zero: Option<u64>,
-    stats: Stats,
+    own_id: NodeId,
+    /// Makes Echo values for those whose address is to be proved.
+    echo_key: [u8; 16],
+    config: Config,
+    attempts: [Option<Attempt>; H],
+    half_open: [Option<HalfOpen>; H],
+    retired: [Option<Retired>; H],
+    table: Table<N>,
+    identity: Identity,
+    roster: R,
+    rng: G,
 }
 
 /// What a response is sealed or opened with.
@@ -134,6 +140,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     /// No sessions yet. `rng` is asked for keys and identifiers for as long as these sessions live:
     /// it has to be cryptographically secure.
     #[must_use]
+    #[inline(never)]
     pub fn new(now: Instant, config: Config, identity: Identity, roster: R, mut rng: G) -> Self {
         const { assert!(N > 0 && H > 0 && N + 3 * H < 0xff00, "1 to some 65,000 peers") };
         let mut echo_key = [0; 16];
@@ -516,6 +523,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     }
 }
 
+#[inline(never)]
 fn copy(message: Message<'_>, out: &mut [u8]) -> Result<usize, SealError> {
     let bytes = message.as_bytes();
     out.get_mut(..bytes.len()).ok_or(SealError::Overflow)?.copy_from_slice(bytes);

@@ -1,7 +1,7 @@
 //! The responder's side of handshakes over CoAP (RFC 9528 appendix A.2, RFC 9668).
 
 use super::server::{Opened, plain_answer};
-use super::{Binding, Bound, MESSAGE_4, Session, Sessions};
+use super::{Binding, Bound, MESSAGE_4, SEPARATE, Session, Sessions};
 use crate::edhoc::{
     AwaitMessage3, Completed, EphemeralKey, ErrorMessage, Message1, Reader, Refusal, TRUE,
 };
@@ -53,7 +53,9 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
         }
         match outer.payload() {
             [TRUE, message_1 @ ..] => self.open_message_1(from, outer, message_1, scratch),
-            payload => self.open_message_3(from, payload, scratch),
+            payload if SEPARATE => self.open_message_3(from, payload, scratch),
+            // An error message for message_2, say: the handshake ends with its time.
+            _ => plain_answer(Code::BAD_REQUEST, None),
         }
     }
 
@@ -304,6 +306,7 @@ const fn is_understood(number: OptionNumber) -> bool {
         )
 }
 
+#[inline(never)]
 fn edhoc_answer(code: Code, scratch: &mut [u8], len: usize) -> Opened<'_> {
     Opening::Answer {
         code,

@@ -176,11 +176,13 @@ pub(super) const fn seal_error(error: ProtectError) -> SealError {
     }
 }
 
+#[inline(never)]
 pub(super) const fn plain_answer<'b>(code: Code, max_age: Option<u32>) -> Opened<'b> {
     Opening::Answer { code, max_age, content_format: None, payload: &[] }
 }
 
 /// Whether a request is to `/.well-known/edhoc`.
 fn is_edhoc(outer: &Message<'_>) -> bool {
-    outer.option_values(OptionNumber::URI_PATH).eq([&b".well-known"[..], b"edhoc"])
+    let mut path = outer.option_values(OptionNumber::URI_PATH);
+    path.next() == Some(b".well-known") && path.next() == Some(b"edhoc") && path.next().is_none()
 }
