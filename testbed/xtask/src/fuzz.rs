@@ -144,7 +144,7 @@ impl Plan {
         cargo
             .current_dir(package())
             .env("RUSTFLAGS", COVERAGE)
-            .args(["build", "--quiet", "--release", "--target", &host, "--target-dir"])
+            .args(["build", "--quiet", "--locked", "--release", "--target", &host, "--target-dir"])
             .arg(&folder);
         for target in &self.targets {
             cargo.args(["--bin", target]);

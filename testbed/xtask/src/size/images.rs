@@ -96,7 +96,7 @@ impl Footprint {
     pub(super) fn build(&self, compiler: &Compiler) -> Result<()> {
         let mut cargo = compiler.cargo("build", TARGET);
         cargo.current_dir(workspace::root().join(self.package));
-        cargo.args(["--quiet", "--release", "--no-default-features"]);
+        cargo.args(["--quiet", "--locked", "--release", "--no-default-features"]);
         for program in std::iter::once(self.program).chain(self.base) {
             cargo.args(["--bin", program]);
         }
