@@ -3,33 +3,38 @@
 
 use crate::site::{Site, credential_of};
 use anyhow::{Context as _, Result};
-use capmesh_wire::{Credential, NodeId};
+use capmesh_wire::Credential;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-/// Writes a COSE_Key with the private key of `member` and a file of credentials for talking to
-/// `node`, and returns the path of the latter: `aiocoap-client --credentials FILE coap://...`.
+/// Writes a COSE_Key with the private key of `member` and a file of credentials for talking to all
+/// nodes whose address is known, and returns the path of the latter:
+/// `aiocoap-client --credentials FILE coap://...`.
 ///
 /// # Errors
-/// If one of the two is not known, or the files cannot be written.
-pub fn export(site: &Site, member: &str, node: NodeId, directory: &Path) -> Result<PathBuf> {
+/// If there is no such key here, or the files cannot be written.
+pub fn export(site: &Site, member: &str, directory: &Path) -> Result<PathBuf> {
     fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
     // aiocoap wants paths that hold wherever it is started.
     let directory = fs::canonicalize(directory)?;
     let key_file = directory.join(format!("{member}.cosekey"));
     let key = site.key(member)?;
     write_secret(&key_file, &cose_key(&key.scalar()))?;
-    let id = key.public().id();
-    let own = notation(&credential_of(site.roster(), id)?);
-    let peer = notation(&credential_of(site.roster(), node)?);
-    let text = format!(
-        "{{\n\"coap://*\": {{\"edhoc-oscore\": {{\"suite\": 2, \"method\": 3, \
-         \"own_cred_style\": \"by-key-id\",\n  \"own_cred\": {own},\n  \
-         \"private_key_file\": {key_file:?},\n  \"peer_cred\": {peer}}}}}\n}}\n"
-    );
+    let own = notation(&credential_of(site.roster(), key.id())?);
+    let mut entries = Vec::new();
+    for node in site.members() {
+        let Some(address) = node.address else { continue };
+        let peer = notation(&credential_of(site.roster(), node.id)?);
+        entries.push(format!(
+            "\"coap://{address}/*\": {{\"edhoc-oscore\": {{\"suite\": 2, \"method\": 3, \
+             \"own_cred_style\": \"by-key-id\",\n  \"own_cred\": {own},\n  \
+             \"private_key_file\": {key_file:?},\n  \"peer_cred\": {peer}}}}}"
+        ));
+    }
     let file = directory.join(format!("{member}.diag"));
+    let text = format!("{{\n{}\n}}\n", entries.join(",\n"));
     fs::write(&file, text).with_context(|| file.display().to_string())?;
     Ok(file)
 }

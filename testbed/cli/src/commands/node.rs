@@ -19,6 +19,8 @@ const ADOPTION: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Node {
+    /// Be a node, until interrupted.
+    Run(Box<capmesh_node_linux::Arguments>),
     /// Make a new node a member of the site.
     Adopt {
         /// What the node printed at its first start: 26 letters and digits.
@@ -50,6 +52,7 @@ pub(super) enum Node {
 
 pub(super) fn run(at: &Context, node: &Node) -> Result<()> {
     match node {
+        Node::Run(arguments) => capmesh_node_linux::run(arguments).map_err(Into::into),
         Node::Adopt { claim, at: address } => adopt(at, *claim, *address),
         Node::At { node, address } => {
             let mut site = at.site()?;

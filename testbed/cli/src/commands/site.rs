@@ -26,14 +26,11 @@ pub(super) enum Site {
         #[arg(long)]
         role: String,
     },
-    /// Write the key of a member whose key is here, and a node's credential, for aiocoap-client.
+    /// Write the key of a member whose key is here, and the nodes' credentials, for aiocoap-client.
     Export {
         /// What the member is called.
         #[arg(default_value = site::OPERATOR)]
         name: String,
-        /// The node to talk to.
-        #[arg(long = "for", value_name = "NODE")]
-        node: String,
         /// The directory for the files.
         #[arg(long, default_value = ".")]
         to: PathBuf,
@@ -82,11 +79,9 @@ pub(super) fn run(at: &Context, command: &Site) -> Result<()> {
             let id = at.site()?.make_member(name, role)?;
             println!("{name} is {id}, with the role of a {role}");
         }
-        Site::Export { name, node, to } => {
-            let site = at.site()?;
-            let (id, address) = site.node(node)?;
-            let file = aiocoap::export(&site, name, id, to)?;
-            println!("aiocoap-client --credentials {} coap://{address}/s", file.display());
+        Site::Export { name, to } => {
+            let file = aiocoap::export(&at.site()?, name, to)?;
+            println!("aiocoap-client --credentials {} coap://ADDRESS/s", file.display());
         }
         Site::Revoke { name } => {
             let id = at.site()?.revoke(name)?;
