@@ -4,6 +4,11 @@
 //!
 //! All state is in [`Scratch`], so that no module needs a stack of its own in linear memory.
 //!
+//! `../modules` was built by rustc 1.96 for `wasm32v1-none` with `cargo rustc --crate-type cdylib
+//! --release --features <program>` and the link arguments `--no-entry -zstack-size=1024 --strip-all`,
+//! for `../modules/small` with `--page-size=1` too (and `average` with the profile `small`); then the
+//! stack pointer was exported as `$g0`, as the packer does.
+//!
 //! The feature `average` makes a capsule instead, small as the usual ones are, to measure what one
 //! costs.
 #![no_std]
