@@ -5,6 +5,7 @@ use capmesh_interop::peers::{Aiocoap, root};
 
 /// Which rule describes which of the golden bytes.
 const RULES: &[(&str, &[&str])] = &[
+    ("-", &["bundle"]),
     ("ack", &["ack"]),
     ("announce", &["announce", "announce_new"]),
     ("batch", &["batch_full", "batch_one"]),
