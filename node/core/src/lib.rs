@@ -10,7 +10,6 @@
 //! - [`download`]: a blob on its way here.
 //! - [`host`]: what runs capsules, as the node sees it.
 //! - [`install`]: capsules come, are held, are given to others, and go.
-//! - [`link`]: the endpoint, whatever its bounds.
 //! - [`problem`]: reasons, and how they travel.
 //! - [`router`]: messages between instances, here and across the mesh.
 //! - [`site`]: what the node knows of the site that it belongs to.
@@ -34,7 +33,6 @@ pub mod host;
 pub mod install;
 mod instances;
 mod io;
-pub mod link;
 mod log;
 mod migrate;
 mod node;

@@ -3,7 +3,8 @@
 //! [`Sessions`] is the [`Security`](capmesh_coap::Security) of an endpoint: it opens and seals
 //! requests and responses with OSCORE (RFC 8613), answers handshakes (EDHOC, RFC 9528, over CoAP and
 //! combined with the first request, RFC 9668), and tells the application who asks.
-//! [`SecureEndpoint`] is the endpoint around it, which also begins handshakes.
+//! [`SecureEndpoint`] is the endpoint around it, which also begins handshakes, and [`Link`] is that
+//! without the constants of its type.
 //!
 //! ```text
 //!        application: request(peer), Event::Request { peer, .. }
@@ -63,6 +64,7 @@ mod config;
 mod error;
 mod index;
 mod limit;
+mod link;
 mod peer;
 mod secure;
 mod sessions;
@@ -71,6 +73,7 @@ mod stats;
 pub use config::{Config, Workflow};
 pub use error::HandshakeError;
 pub use limit::Rate;
+pub use link::{Link, Replaceable};
 pub use peer::{Entry, Member, Peer, Roles, Roster};
 pub use secure::{Handshakes, SecureEndpoint};
 #[cfg(feature = "persistence")]

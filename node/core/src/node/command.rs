@@ -6,7 +6,6 @@ use super::{Node, PENDING};
 use crate::host::CapsuleHost;
 use crate::instances::Slot;
 use crate::instances::row::Phase;
-use crate::link::Link;
 use crate::migrate::Restoring;
 use crate::problem::{self, Reason};
 use alloc::vec::Vec;
@@ -14,7 +13,7 @@ use capmesh_coap::block::BlockSize;
 use capmesh_coap::endpoint::Responder;
 use capmesh_coap::option::OptionNumber;
 use capmesh_coap::{Code, MessageWriter};
-use capmesh_session::{Peer, Roles};
+use capmesh_session::{Link, Peer, Roles};
 use capmesh_wire::control::{
     Command, Nothing, Quiesce, Release, Renew, Reply, Restore, Start, Target,
 };

@@ -3,9 +3,8 @@
 use super::Node;
 use crate::discovery::{self, Mine};
 use crate::host::CapsuleHost;
-use crate::link::Link;
 use alloc::vec::Vec;
-use capmesh_session::{Member, Peer};
+use capmesh_session::{Link, Member, Peer};
 use capmesh_wire::clock::Timestamp;
 use capmesh_wire::plan::{Assignment, Plan};
 use capmesh_wire::{Instant, NodeId, Role, limits};

@@ -12,10 +12,10 @@ use crate::flash::{self, Done, ExtentId, ExtentState, Owner, Store, Ticket};
 use crate::host::CapsuleHost;
 use crate::instances::Writing;
 use crate::instances::row::{HEAD, Row};
-use crate::link::Link;
 use crate::problem::Reason;
 use alloc::vec::Vec;
 use capmesh_coap::endpoint::Responder;
+use capmesh_session::Link;
 use capmesh_wire::log::Level;
 use capmesh_wire::{BlobRef, Digest, ErrorCode, InstanceId, Instant, limits};
 

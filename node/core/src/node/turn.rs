@@ -5,10 +5,9 @@ use super::reach::peer_of;
 use crate::flash::{Done, Op};
 use crate::host::CapsuleHost;
 use crate::io::{Input, Output};
-use crate::link::Link;
 use crate::router::Notice;
 use capmesh_coap::endpoint::{self, Event, Outcome, Via};
-use capmesh_session::Peer;
+use capmesh_session::{Link, Peer};
 use capmesh_wire::Instant;
 use core::net::SocketAddr;
 

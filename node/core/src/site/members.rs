@@ -1,7 +1,7 @@
 //! The roster as sessions look it up.
 
 use alloc::vec::Vec;
-use capmesh_session::{Entry, Roster as Lookup};
+use capmesh_session::{Entry, Replaceable, Roster as Lookup};
 use capmesh_wire::Roster;
 use core::fmt;
 
@@ -18,9 +18,10 @@ impl Members {
     pub const fn new() -> Self {
         Self(Vec::new())
     }
+}
 
-    /// Takes the members of a roster that was verified, in place of those before.
-    pub fn replace(&mut self, roster: &Roster<'_>) {
+impl Replaceable for Members {
+    fn replace(&mut self, roster: &Roster<'_>) {
         self.0.clear();
         self.0.shrink_to(roster.as_bytes().len());
         self.0.extend_from_slice(roster.as_bytes());

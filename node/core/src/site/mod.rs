@@ -87,7 +87,7 @@ pub enum Event {
     /// Another roster counts: sessions are to be looked at anew ([`Link::set_roster`]), and so is
     /// what publishers have signed who may be gone.
     ///
-    /// [`Link::set_roster`]: crate::link::Link::set_roster
+    /// [`Link::set_roster`]: capmesh_session::Link::set_roster
     RosterChanged,
     /// Another plan counts.
     PlanChanged,

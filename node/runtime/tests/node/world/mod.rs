@@ -16,7 +16,7 @@ use capmesh_node::site::Members;
 use capmesh_node::{Boot, Config, Input, Node, Output};
 use capmesh_runtime::Runtime;
 use capmesh_session::edhoc::{self, Identity};
-use capmesh_session::{Peer, SecureEndpoint, Sessions};
+use capmesh_session::{Peer, Replaceable as _, SecureEndpoint, Sessions};
 use capmesh_wire::clock::{TimeReply, TimeRequest};
 use capmesh_wire::control::{Command, Reply};
 use capmesh_wire::cose::SigningKey;

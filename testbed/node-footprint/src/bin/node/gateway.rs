@@ -6,7 +6,10 @@ use capmesh_coap::{
     endpoint::{Event, ExchangeId, Outcome, Output, Reliability, Via},
     option::OptionNumber,
 };
-use capmesh_session::edhoc::{Credential, Identity};
+use capmesh_session::{
+    Replaceable as _,
+    edhoc::{Credential, Identity},
+};
 use capmesh_wire::{Instant, Roster, content_format, paths};
 use core::net::SocketAddr;
 use footprint::{Place, fail, must};

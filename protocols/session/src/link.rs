@@ -1,15 +1,17 @@
-//! The endpoint of a node, whatever its bounds.
+//! An endpoint with sessions, whatever its bounds.
 
-use crate::site::Members;
+use crate::peer::{Peer, Roster};
+use crate::secure::SecureEndpoint;
+use crate::sessions::{IntroduceError, Sessions};
+use crate::stats::Stats;
 use capmesh_coap::endpoint::{Event, Output, Via};
 use capmesh_coap::server::Outbox;
-use capmesh_session::{IntroduceError, Peer, SecureEndpoint, Sessions, Stats};
-use capmesh_wire::{Instant, NodeId, Roster};
+use capmesh_wire::{Instant, NodeId};
 use core::net::SocketAddr;
 use rand_core::{CryptoRng, RngCore};
 
-/// An endpoint with sessions, without the constants of its type: what a node says to others goes
-/// through a `&mut dyn Link`, so that the node's code exists once whatever they are.
+/// An endpoint with sessions, without the constants of its type: what a node or a gateway says to
+/// others goes through a `&mut dyn Link`, so that its code exists once whatever they are.
 ///
 /// Requests, responses and observations are those of [`Outbox`].
 pub trait Link: Outbox<Peer> {
@@ -56,13 +58,19 @@ pub trait Link: Outbox<Peer> {
     fn serial(&self, id: NodeId) -> Option<u32>;
 
     /// Another roster counts from now on: sessions of those who are no longer on it end.
-    fn set_roster(&mut self, now: Instant, roster: &Roster<'_>);
+    fn set_roster(&mut self, now: Instant, roster: &capmesh_wire::Roster<'_>);
 
     /// [`Sessions::set_unix_time`].
     fn set_unix_time(&mut self, now: Instant, seconds: u64);
 
     /// What the sessions have counted.
     fn stats(&self) -> &Stats;
+}
+
+/// A roster in whose place another one can be put, when the site's members have changed.
+pub trait Replaceable: Roster {
+    /// Takes the members of a roster that was verified, in place of those before.
+    fn replace(&mut self, roster: &capmesh_wire::Roster<'_>);
 }
 
 /// An endpoint that lies elsewhere: a board keeps its own in static memory, and not in the node, which
@@ -116,7 +124,7 @@ impl<L: Link + ?Sized> Link for &mut L {
         (**self).serial(id)
     }
 
-    fn set_roster(&mut self, now: Instant, roster: &Roster<'_>) {
+    fn set_roster(&mut self, now: Instant, roster: &capmesh_wire::Roster<'_>) {
         (**self).set_roster(now, roster);
     }
 
@@ -130,6 +138,7 @@ impl<L: Link + ?Sized> Link for &mut L {
 }
 
 impl<
+    R: Replaceable,
     G: RngCore + CryptoRng,
     const N: usize,
     const H: usize,
@@ -140,15 +149,7 @@ impl<
     const RECENT: usize,
     const REPLIES: usize,
 > Link
-    for SecureEndpoint<
-        Sessions<Members, G, N, H>,
-        MTU,
-        EXCHANGES,
-        UNANSWERED,
-        OBSERVERS,
-        RECENT,
-        REPLIES,
-    >
+    for SecureEndpoint<Sessions<R, G, N, H>, MTU, EXCHANGES, UNANSWERED, OBSERVERS, RECENT, REPLIES>
 {
     fn handle<'b>(
         &mut self,
@@ -198,7 +199,7 @@ impl<
         self.sessions().serial(id)
     }
 
-    fn set_roster(&mut self, now: Instant, roster: &Roster<'_>) {
+    fn set_roster(&mut self, now: Instant, roster: &capmesh_wire::Roster<'_>) {
         self.sessions_mut().roster_mut().replace(roster);
         self.sessions_mut().revalidate(now);
     }
