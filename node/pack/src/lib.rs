@@ -14,7 +14,6 @@
 //! - [`module`] makes what a compiler wrote into what a node takes, and has the real runtime say so.
 //! - [`forecast`] runs it to find out what it needs.
 //! - [`seal`] writes and signs the manifest and puts everything into one file; it also reads one.
-//! - [`keys`] reads and writes publishers' keys.
 //! - [`rehearsal`] runs a capsule on its own, for measuring and for trying it out; [`load`] makes up
 //!   what it is measured under, [`script`] reads it from lines of JSON, [`codec`] translates messages.
 //! - [`reading`] makes a description of a manifest.
@@ -34,7 +33,6 @@ pub mod assemble;
 pub mod build;
 pub mod codec;
 pub mod forecast;
-pub mod keys;
 pub mod load;
 pub mod meter;
 pub mod module;

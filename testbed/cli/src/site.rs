@@ -12,7 +12,7 @@
 //! ```
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use capmesh_capsule::keys::Key;
+use capmesh_keyfile::Key;
 use capmesh_session::edhoc::{Credential, Identity};
 use capmesh_wire::roster::{EntriesWriter, Entry, Roster, UnverifiedRoster};
 use capmesh_wire::{Digest, Name, NodeId, Revision, Role, limits};

@@ -66,19 +66,20 @@ pub(crate) struct Use {
     pub(crate) dev: bool,
 }
 
-/// What capsules are written with: it stands beside the contract that it is for, and runs where
-/// capsules are built and tested.
-const FOR_AUTHORS: &[&str] = &[
+/// What stands beside the contract that it is for and runs on hosts: what capsules are written with,
+/// and keys in files.
+const ON_HOSTS: &[&str] = &[
     "protocols/capsule-abi/description",
     "protocols/capsule-abi/macros",
     "protocols/capsule-abi/sdk",
+    "protocols/keyfile",
 ];
 
 impl Package {
     /// A state machine that runs on microcontrollers: no std, no I/O.
     pub(crate) fn is_core(&self) -> bool {
-        let is_for_authors = FOR_AUTHORS.contains(&self.folder.as_str());
-        self.folder.starts_with("protocols/") && !is_for_authors || self.folder == "node/core"
+        let is_for_hosts = ON_HOSTS.contains(&self.folder.as_str());
+        self.folder.starts_with("protocols/") && !is_for_hosts || self.folder == "node/core"
     }
 
     /// Whether it is a core with a heap: the protocols have none.

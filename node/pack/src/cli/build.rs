@@ -2,8 +2,8 @@
 
 use super::{Failure, grouped, write};
 use capmesh_capsule::assemble::{self, Assembled};
-use capmesh_capsule::keys::Key;
 use capmesh_capsule::seal::{self, Sealed};
+use capmesh_keyfile::Key;
 use clap::Args;
 use std::path::{Path, PathBuf};
 

@@ -1,8 +1,8 @@
 //! `keygen` and `sign`.
 
 use super::{Failure, read, write};
-use capmesh_capsule::keys::Key;
 use capmesh_capsule::seal;
+use capmesh_keyfile::Key;
 use clap::Args;
 use std::path::PathBuf;
 

@@ -9,7 +9,7 @@ mod run;
 mod wires;
 
 use capmesh_capsule::assemble::AssembleError;
-use capmesh_capsule::keys::KeyError;
+use capmesh_keyfile::KeyError;
 use clap::{Parser, Subcommand};
 use std::fmt;
 use std::io;

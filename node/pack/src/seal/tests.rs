@@ -1,6 +1,6 @@
 use super::*;
-use crate::keys::Key;
 use crate::module::{Hints, pack};
+use capmesh_keyfile::Key;
 use proptest::prelude::*;
 use std::path::Path;
 

@@ -2,8 +2,8 @@
 
 use capmesh::operator::{Operator, Request, Response};
 use capmesh::site::Site;
-use capmesh_capsule::keys::Key;
 use capmesh_coap::Code;
+use capmesh_keyfile::Key;
 use capmesh_wire::cbor::{self, List, Writer};
 use capmesh_wire::clock::Timestamp;
 use capmesh_wire::control::{Command, Reply};

@@ -18,6 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("capmesh-description", &["capmesh-wire"]),
     ("capmesh-sdk-macros", &["capmesh-capsule-abi", "capmesh-description", "capmesh-wire"]),
     ("capmesh-sdk", &["capmesh-capsule-abi", "capmesh-sdk-macros"]),
+    ("capmesh-keyfile", &["capmesh-wire"]),
     (
         "capmesh-node",
         &["capmesh-blob", "capmesh-coap", "capmesh-session", "capmesh-transfer", "capmesh-wire"],
@@ -30,6 +31,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "capmesh-blob",
             "capmesh-capsule-abi",
             "capmesh-description",
+            "capmesh-keyfile",
             "capmesh-runtime",
             "capmesh-wire",
         ],
@@ -58,7 +60,16 @@ const ARROWS: &[(&str, &[&str])] = &[
             "capmesh-wire",
         ],
     ),
-    ("capmesh-gatewayd", &["capmesh-gateway", "capmesh-placement", "capmesh-wire"]),
+    (
+        "capmesh-gatewayd",
+        &[
+            "capmesh-gateway",
+            "capmesh-keyfile",
+            "capmesh-placement",
+            "capmesh-session",
+            "capmesh-wire",
+        ],
+    ),
     ("capmesh-client", &["capmesh-gateway", "capmesh-placement", "capmesh-wire"]),
     ("capmesh-registry-store", &["capmesh-wire"]),
     (
@@ -66,6 +77,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "capmesh-blob",
             "capmesh-coap",
+            "capmesh-keyfile",
             "capmesh-registry-store",
             "capmesh-session",
             "capmesh-transfer",

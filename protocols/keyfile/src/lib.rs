@@ -1,4 +1,4 @@
-//! Private keys in files: publishers', and everybody else's in the mesh.
+//! Private keys in files: everybody's in the mesh.
 //!
 //! A private key is a P-256 key in PKCS#8, as PEM (`BEGIN PRIVATE KEY`): what
 //! `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256` writes and every other tool
@@ -6,6 +6,13 @@
 //!
 //! The public half goes to others as a credential ([`Key::credential`]): a name and the key, the
 //! form that a site's roster has it in. By custom it lies beside the key with the ending `.ccs`.
+//!
+//! # Invariants
+//! - A private key is never printed and never overwritten; its memory is cleared.
+//!
+//! # Deliberately absent
+//! Encrypted keys and other algorithms: what is found instead is named, with what converts it. It is
+//! for hosts: boards keep their keys in flash.
 
 use capmesh_wire::cose::SigningKey;
 use capmesh_wire::text::InvalidName;
