@@ -2,7 +2,7 @@
 
 use crate::module::Packed;
 use capmesh_blob::geometry::Unsupported;
-use capmesh_blob::{Geometry, Pages};
+use capmesh_blob::{Geometry, lay_out};
 use capmesh_description::{Description, Illegal};
 use capmesh_wire::bundle::{self, BundleError, BundleReader, Part, Pieces};
 use capmesh_wire::cose::SigningKey;
@@ -89,20 +89,10 @@ pub fn seal(
 fn cut(module: &[u8], chunk_log2: u8) -> Result<(BlobRef, Vec<u8>), SealError> {
     let size = u32::try_from(module.len()).ok().filter(|size| *size <= limits::BLOB);
     let size = size.ok_or(SealError::Size)?;
-    let mut pages = Pages::new(size, chunk_log2).map_err(SealError::Chunks)?;
     let geometry = Geometry::new(size, chunk_log2).map_err(SealError::Chunks)?;
-    let mut stored = vec![0; usize::try_from(geometry.stored_size()).unwrap_or(usize::MAX)];
-    for (place, byte) in stored.iter_mut().zip(module) {
-        *place = *byte;
-    }
-    for chunk in module.chunks(geometry.chunk_size()) {
-        for entry in pages.push(chunk).map_err(|_| SealError::Size)? {
-            let at = usize::try_from(entry.offset).unwrap_or(usize::MAX);
-            let place = stored.get_mut(at..).and_then(|rest| rest.first_chunk_mut());
-            *place.ok_or(SealError::Size)? = *entry.digest.as_bytes();
-        }
-    }
-    let blob = pages.finish().map_err(|_| SealError::Size)?;
+    let mut stored = module.to_vec();
+    stored.resize(usize::try_from(geometry.stored_size()).map_err(|_| SealError::Size)?, 0);
+    let blob = lay_out(&mut stored, size, chunk_log2).map_err(|_| SealError::Size)?;
     Ok((blob, stored))
 }
 

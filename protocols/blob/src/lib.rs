@@ -47,5 +47,5 @@ mod testing;
 pub use bitmap::Bitmap;
 pub use fetch::{Config, Failure, Fetch, Input, Output};
 pub use geometry::Geometry;
-pub use pages::Pages;
+pub use pages::{LayOutError, Pages, lay_out};
 pub use serve::{Answer, Serve, Store};

@@ -120,10 +120,93 @@ impl Pages {
     }
 }
 
+/// Writes the pages of a blob behind it: `stored` has the blob in its first `size` bytes and is
+/// [`Geometry::stored_size`] bytes long. What lies between pieces is not touched.
+///
+/// # Errors
+/// If the size and the length of a chunk do not make a blob, or `stored` is not as long as that.
+pub fn lay_out(stored: &mut [u8], size: u32, chunk_log2: u8) -> Result<BlobRef, LayOutError> {
+    let mut pages = Pages::new(size, chunk_log2)?;
+    let geometry = pages.geometry;
+    if u32::try_from(stored.len()) != Ok(geometry.stored_size()) {
+        return Err(LayOutError::Length);
+    }
+    for piece in 0..geometry.chunks() {
+        let start = usize::try_from(geometry.offset(piece)).map_err(|_| LayOutError::Length)?;
+        let end = start + usize::from(geometry.len(piece));
+        let chunk = stored.get(start..end).ok_or(LayOutError::Length)?;
+        for entry in pages.push(chunk).map_err(|_| LayOutError::Length)? {
+            let at = usize::try_from(entry.offset).map_err(|_| LayOutError::Length)?;
+            let place = stored.get_mut(at..).and_then(|rest| rest.first_chunk_mut());
+            *place.ok_or(LayOutError::Length)? = *entry.digest.as_bytes();
+        }
+    }
+    pages.finish().map_err(|_| LayOutError::Length)
+}
+
+/// Why pages were not laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LayOutError {
+    /// There is no such blob.
+    Unsupported(Unsupported),
+    /// The place is longer or shorter than a blob of this size with its pages.
+    Length,
+}
+
+impl From<Unsupported> for LayOutError {
+    fn from(error: Unsupported) -> Self {
+        Self::Unsupported(error)
+    }
+}
+
+impl fmt::Display for LayOutError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unsupported(error) => error.fmt(f),
+            Self::Length => f.write_str("the place is not as long as the blob with its pages"),
+        }
+    }
+}
+
+impl core::error::Error for LayOutError {}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::{Stored, noise};
+
+    #[test]
+    fn pages_are_laid_out_behind_the_blob() {
+        for (size, log2) in [(0, 10), (1, 8), (256, 8), (257, 8), (70_000, 8), (1 << 17, 10)] {
+            let content = noise(size, 2);
+            let geometry = Geometry::new(u32::try_from(size).unwrap(), log2).unwrap();
+            let mut stored = content.clone();
+            stored.resize(geometry.stored_size() as usize, 0);
+            let blob = lay_out(&mut stored, geometry.size(), log2).unwrap();
+            assert_eq!(blob.digest, Digest::of(&content));
+            assert_eq!(blob.size, geometry.size());
+            assert_eq!(stored[..size], content);
+            for piece in 0..geometry.pieces() {
+                let at = geometry.offset(piece) as usize;
+                let digest = Digest::of(&stored[at..at + usize::from(geometry.len(piece))]);
+                let expected = match geometry.entry(piece) {
+                    Some(at) => stored[at as usize..][..32].try_into().unwrap(),
+                    None => *blob.root.as_bytes(),
+                };
+                assert_eq!(digest, Digest::from_bytes(expected));
+            }
+        }
+    }
+
+    #[test]
+    fn a_place_of_the_wrong_length_is_refused() {
+        let wrong = |len: usize, size, log2| lay_out(&mut vec![0; len], size, log2);
+        assert_eq!(wrong(299, 300, 10), Err(LayOutError::Length));
+        assert_eq!(wrong(300, 300, 8), Err(LayOutError::Length));
+        assert!(wrong(512 + 64, 300, 8).is_ok());
+        let error = LayOutError::Unsupported(Unsupported::ChunkSize);
+        assert_eq!(wrong(300, 300, 7), Err(error));
+    }
 
     #[test]
     fn every_piece_matches_its_entry() {

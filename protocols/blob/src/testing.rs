@@ -1,7 +1,7 @@
 //! Blobs for tests.
 
 use crate::geometry::Geometry;
-use crate::pages::Pages;
+use crate::pages::lay_out;
 use capmesh_wire::BlobRef;
 use std::vec::Vec;
 
@@ -19,13 +19,8 @@ impl Stored {
         let geometry = Geometry::new(size, chunk_log2).unwrap();
         let mut bytes = content.to_vec();
         bytes.resize(geometry.stored_size() as usize, 0);
-        let mut pages = Pages::new(size, chunk_log2).unwrap();
-        for chunk in content.chunks(1 << chunk_log2) {
-            for entry in pages.push(chunk).unwrap() {
-                bytes[entry.offset as usize..][..32].copy_from_slice(entry.digest.as_bytes());
-            }
-        }
-        Self { blob: pages.finish().unwrap(), geometry, bytes }
+        let blob = lay_out(&mut bytes, size, chunk_log2).unwrap();
+        Self { blob, geometry, bytes }
     }
 
     /// Whether `flash` holds the same pieces; what lies between them does not matter.

@@ -8,6 +8,7 @@
 //! | bytes | [`Digest`], [`BlobRef`], [`discovery::PieceRequest`], [`discovery::Have`] | [`paths::BLOBS`] |
 //! | capsules | [`Manifest`], [`manifest::Capsule`], [`CapsuleRef`] | as a blob |
 //! | capsules as files | [`bundle::BundleReader`], [`bundle::Pieces`] | [`paths::CAPSULES`] |
+//! | tags | [`registry::Resolved`] | [`paths::TAGS`] |
 //! | data | [`Schema`], [`Unit`], [`Payload`], [`message::Batch`], [`message::Ack`] | [`paths::INBOX`], [`paths::TOPICS`] |
 //! | nodes | [`inventory::Inventory`], [`inventory::Status`], [`inventory::CapsuleStatus`], [`log::LogLine`] | [`paths::INVENTORY`], [`paths::STATUS`], [`paths::LOG`] |
 //! | plans | [`plan::Plan`], [`plan::Assignment`] | [`paths::PLAN`] |
@@ -72,6 +73,7 @@ pub mod message;
 pub mod paths;
 pub mod plan;
 pub mod problem;
+pub mod registry;
 pub mod roster;
 pub mod schema;
 pub mod snapshot;

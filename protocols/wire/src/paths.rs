@@ -30,5 +30,8 @@ pub const CREDENTIAL: &str = "k";
 pub const ANNOUNCE: &str = "a";
 /// Capsules from an operator: PUT with a bundle; DELETE on `x/` and the digest of a manifest.
 pub const CAPSULES: &str = "x";
+/// What a tag stands for, at a registry: GET with `t=` and a name with its tag (`n?t=city/clean:1`),
+/// answered by a [`Resolved`](crate::registry::Resolved).
+pub const TAGS: &str = "n";
 /// What can be asked of capsules: `q/instance/service`, or `q/pipeline/capsule/service` for people.
 pub const SERVICES: &str = "q";

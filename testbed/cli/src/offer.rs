@@ -1,7 +1,7 @@
 //! Blobs in memory, offered to nodes: the roster of a site while a node is adopted.
 
 use capmesh_blob::serve::{Held, ReadError};
-use capmesh_blob::{Geometry, Pages, Store};
+use capmesh_blob::{Geometry, Store, lay_out};
 use capmesh_wire::{BlobRef, Digest};
 use std::collections::BTreeMap;
 use std::io;
@@ -25,18 +25,9 @@ impl Offers {
     pub fn add(&mut self, bytes: &[u8], chunk_log2: u8) -> io::Result<BlobRef> {
         let size = u32::try_from(bytes.len()).map_err(io::Error::other)?;
         let geometry = Geometry::new(size, chunk_log2).map_err(io::Error::other)?;
-        let mut pages = Pages::new(size, chunk_log2).map_err(io::Error::other)?;
         let mut stored = bytes.to_vec();
         stored.resize(geometry.stored_size() as usize, 0);
-        for chunk in bytes.chunks(1 << chunk_log2) {
-            for entry in pages.push(chunk).map_err(io::Error::other)? {
-                let at = entry.offset as usize;
-                if let Some(place) = stored.get_mut(at..at + Digest::LEN) {
-                    place.copy_from_slice(entry.digest.as_bytes());
-                }
-            }
-        }
-        let blob = pages.finish().map_err(io::Error::other)?;
+        let blob = lay_out(&mut stored, size, chunk_log2).map_err(io::Error::other)?;
         self.0.insert(*blob.digest.as_bytes(), Offer { geometry, stored });
         Ok(blob)
     }

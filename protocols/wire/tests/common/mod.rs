@@ -23,6 +23,7 @@ pub(crate) use capmesh_wire::plan::{
     Route,
 };
 pub(crate) use capmesh_wire::problem::Problem;
+pub(crate) use capmesh_wire::registry::Resolved;
 pub(crate) use capmesh_wire::roster::{Head, Role};
 pub(crate) use capmesh_wire::schema::{Field, FieldType, Payload, Schema, SchemaTag, Unit};
 pub(crate) use capmesh_wire::snapshot::{
@@ -66,6 +67,7 @@ macro_rules! for_each_sample {
             announce: Announce<'static> = announce();
             piece_request: PieceRequest = PieceRequest { blob: digest("blob"), piece: 1_030 };
             have: Have<'static> = have();
+            resolved: Resolved = Resolved { capsule: digest("manifest"), revision: Revision(3) };
             install: Command<'static> = Command::Install(install());
             remove: Command<'static> = Command::Remove(Remove { capsule: digest("manifest") });
             prepare: Command<'static> = Command::Prepare(start_planned());
