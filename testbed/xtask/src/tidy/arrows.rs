@@ -54,6 +54,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "capmesh-blob",
             "capmesh-coap",
+            "capmesh-description",
             "capmesh-placement",
             "capmesh-session",
             "capmesh-transfer",
