@@ -12,7 +12,7 @@ fn problem(nodes: usize, capsules: usize) -> Problem {
     for i in 0..nodes {
         let size = 65_536 << (i % 3);
         let node = Node {
-            capacity: Resources { flash: 4 * size, ram: size, fuel: 5_000_000 },
+            capacity: Resources { flash: 4 * size, ram: size, fuel: 5_000_000, instances: 0 },
             sensors: [format!("s{}", i % 3)].into(),
             abi: [1].into(),
             ..Node::default()
@@ -27,14 +27,25 @@ fn problem(nodes: usize, capsules: usize) -> Problem {
     }
     for i in 0..capsules {
         let mut capsule = Capsule {
-            needs: Resources { flash: 8_000, ram: 10_000 + 900 * (i as u64 % 7), fuel: 300_000 },
+            needs: Resources {
+                flash: 8_000,
+                ram: 10_000 + 900 * (i as u64 % 7),
+                fuel: 300_000,
+                instances: 0,
+            },
             ..Capsule::default()
         };
         if i % 4 == 0 {
             capsule.sensors.insert(format!("s{}", i % 3));
         } else {
             let (from, to) = (format!("c{:03}", i - 1), format!("c{i:03}"));
-            problem.wires.push(Wire { from, to, rate: 400 >> (i % 4), message: 200 });
+            problem.wires.push(Wire {
+                from,
+                to,
+                rate: 400 >> (i % 4),
+                message: 200,
+                paired: false,
+            });
         }
         problem.capsules.insert(format!("c{i:03}"), capsule);
     }

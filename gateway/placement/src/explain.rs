@@ -4,7 +4,7 @@ use crate::cost::Board;
 use crate::filter::{Obstacle, Prepared, obstacles};
 use crate::model::{Instance, Problem, Resources};
 use crate::search::Stuck;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::AddAssign;
 
@@ -85,14 +85,19 @@ pub enum Lack {
     Ram(u64),
     /// Fuel per second.
     Fuel(u64),
+    /// Instances.
+    Instances(u64),
 }
 
 impl Lack {
     pub(crate) fn all(lack: &Resources) -> Vec<Self> {
-        [Self::Flash(lack.flash), Self::Ram(lack.ram), Self::Fuel(lack.fuel)]
-            .into_iter()
-            .filter(|lack| !matches!(lack, Self::Flash(0) | Self::Ram(0) | Self::Fuel(0)))
-            .collect()
+        let all = [
+            (lack.flash, Self::Flash(lack.flash)),
+            (lack.ram, Self::Ram(lack.ram)),
+            (lack.fuel, Self::Fuel(lack.fuel)),
+            (lack.instances, Self::Instances(lack.instances)),
+        ];
+        all.into_iter().filter(|(amount, _)| *amount > 0).map(|(_, lack)| lack).collect()
     }
 }
 
@@ -102,6 +107,8 @@ impl fmt::Display for Lack {
             Self::Flash(bytes) => write!(f, "{bytes} bytes of flash"),
             Self::Ram(bytes) => write!(f, "{bytes} bytes of RAM"),
             Self::Fuel(fuel) => write!(f, "{fuel} fuel per second"),
+            Self::Instances(1) => f.write_str("room for 1 more instance"),
+            Self::Instances(count) => write!(f, "room for {count} more instances"),
         }
     }
 }
@@ -115,6 +122,7 @@ impl fmt::Display for Obstacle {
             Self::Actuator(name) => write!(f, "has no actuator `{name}`"),
             Self::Label(name) => write!(f, "does not have the label `{name}`"),
             Self::Resource(lack) => write!(f, "is short of {lack}"),
+            Self::Pinned(node) => write!(f, "is not `{node}`, which was asked for"),
         }
     }
 }
@@ -166,19 +174,29 @@ pub enum Unplaceable {
 }
 
 impl Unplaceable {
-    pub(crate) fn no_node(problem: &Problem, capsules: Vec<String>, needs: &Resources) -> Self {
-        let found = |node| {
+    pub(crate) fn no_node(
+        problem: &Problem,
+        capsules: Vec<String>,
+        needs: &Resources,
+        pins: &BTreeSet<&String>,
+    ) -> Self {
+        let found = |name: &String, node| {
             let members = capsules.iter().filter_map(|name| problem.capsules.get(name));
             let mut found: Vec<_> = members.flat_map(|capsule| obstacles(capsule, node)).collect();
             let together = Lack::all(&needs.minus(&node.capacity));
             found.retain(|obstacle| !matches!(obstacle, Obstacle::Resource(_)));
             found.extend(together.into_iter().map(Obstacle::Resource));
+            let elsewhere = pins.iter().filter(|pin| **pin != name);
+            found.extend(elsewhere.map(|pin| Obstacle::Pinned((*pin).clone())));
             found.sort();
             found.dedup();
             found
         };
-        let candidates = problem.nodes.iter().map(|(name, node)| (found(node), name));
-        let shortest = candidates.min_by_key(|(lacks, name)| (lacks.len(), lacks.clone(), *name));
+        let candidates = problem.nodes.iter().map(|(name, node)| (found(name, node), name));
+        // If it is to be on a certain node, what that one lacks is what counts.
+        let is_elsewhere = |name: &String| !pins.is_empty() && !pins.contains(name);
+        let shortest = candidates
+            .min_by_key(|(lacks, name)| (is_elsewhere(name), lacks.len(), lacks.clone(), *name));
         match shortest {
             Some((lacks, best)) => {
                 Self::NoNode { capsules, needs: *needs, best: best.clone(), lacks }

@@ -20,6 +20,8 @@ pub enum Obstacle {
     Label(String),
     /// It is too small.
     Resource(Lack),
+    /// The instance is to be on another node, this one.
+    Pinned(String),
 }
 
 /// Instances that have to be on one node, placed as one.
@@ -178,12 +180,31 @@ fn find_eligible(problem: &Problem, units: &mut [Unit]) -> Result<(), Unplaceabl
             .filter(|(_, node)| members.iter().all(|(_, c)| obstacles(c, node).is_empty()))
             .map(|(index, _)| index)
             .collect();
+        let pins = pins(problem, &capsules, unit);
+        unit.eligible
+            .retain(|node| pins.iter().all(|pin| problem.nodes.keys().nth(*node) == Some(*pin)));
         if unit.eligible.is_empty() {
             let names = members.iter().map(|(name, _)| (*name).clone()).collect();
-            return Err(Unplaceable::no_node(problem, names, &unit.needs));
+            return Err(Unplaceable::no_node(problem, names, &unit.needs, &pins));
         }
     }
     Ok(())
+}
+
+/// The nodes that the members of a unit are pinned to.
+fn pins<'p>(
+    problem: &'p Problem,
+    capsules: &[(&String, &Capsule)],
+    unit: &Unit,
+) -> BTreeSet<&'p String> {
+    if problem.pinned.is_empty() {
+        return BTreeSet::new();
+    }
+    let instance = |(capsule, replica): &(usize, u16)| {
+        capsules.get(*capsule).map(|(name, _)| ((*name).clone(), *replica))
+    };
+    let instances = unit.members.iter().filter_map(instance);
+    instances.filter_map(|instance| problem.pinned.get(&instance)).collect()
 }
 
 /// Fills in the flows between units; returns the paths, one for each length of message.
@@ -197,8 +218,12 @@ fn connect(
     let replicas = |name: &String| problem.capsules.get(name).map_or(0, |c| c.replicas);
     for wire in &problem.wires {
         let class = lengths.range(..wire.message).count();
-        for from in 0..replicas(&wire.from) {
-            for to in 0..replicas(&wire.to) {
+        let (producers, consumers) = (replicas(&wire.from), replicas(&wire.to));
+        for from in 0..producers {
+            for to in 0..consumers {
+                if !wire.joins((from, producers), (to, consumers)) {
+                    continue;
+                }
                 let ends = unit_of
                     .get(&(wire.from.clone(), from))
                     .zip(unit_of.get(&(wire.to.clone(), to)));

@@ -11,14 +11,16 @@ pub struct Resources {
     pub ram: u64,
     /// Fuel per second.
     pub fuel: u64,
+    /// Instances. Nodes that do not limit them have 0 of them, and capsules take 0.
+    pub instances: u64,
 }
 
 impl Resources {
     /// How many kinds there are.
-    pub(crate) const KINDS: usize = 3;
+    pub(crate) const KINDS: usize = 4;
 
     pub(crate) const fn amounts(&self) -> [u64; Self::KINDS] {
-        [self.flash, self.ram, self.fuel]
+        [self.flash, self.ram, self.fuel, self.instances]
     }
 
     pub(crate) const fn plus(&self, other: &Self) -> Self {
@@ -26,6 +28,7 @@ impl Resources {
             flash: self.flash.saturating_add(other.flash),
             ram: self.ram.saturating_add(other.ram),
             fuel: self.fuel.saturating_add(other.fuel),
+            instances: self.instances.saturating_add(other.instances),
         }
     }
 
@@ -34,11 +37,15 @@ impl Resources {
             flash: self.flash.saturating_sub(other.flash),
             ram: self.ram.saturating_sub(other.ram),
             fuel: self.fuel.saturating_sub(other.fuel),
+            instances: self.instances.saturating_sub(other.instances),
         }
     }
 
     pub(crate) const fn fits(&self, capacity: &Self) -> bool {
-        self.flash <= capacity.flash && self.ram <= capacity.ram && self.fuel <= capacity.fuel
+        self.flash <= capacity.flash
+            && self.ram <= capacity.ram
+            && self.fuel <= capacity.fuel
+            && self.instances <= capacity.instances
     }
 }
 
@@ -109,7 +116,7 @@ impl Default for Capsule {
     }
 }
 
-/// A wire of the pipeline: every instance of one capsule sends to every instance of another.
+/// A wire of the pipeline: instances of one capsule send to instances of another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wire {
     /// The capsule that sends.
@@ -120,6 +127,21 @@ pub struct Wire {
     pub rate: u64,
     /// Its longest message in bytes.
     pub message: u32,
+    /// Which instances it joins: if false, every one of one capsule with every one of the other; if
+    /// true, the one with number n with that with number n, modulo how many there are.
+    pub paired: bool,
+}
+
+impl Wire {
+    /// Whether it joins these two instances.
+    pub(crate) fn joins(&self, from: (u16, u16), to: (u16, u16)) -> bool {
+        let ((from, producers), (to, consumers)) = (from, to);
+        match producers >= consumers {
+            _ if !self.paired => true,
+            true => from % consumers.max(1) == to,
+            false => to % producers.max(1) == from,
+        }
+    }
 }
 
 /// An instance: the capsule's name and the replica's number, from 0.
@@ -138,6 +160,8 @@ pub struct Problem {
     pub wires: Vec<Wire>,
     /// Where instances run now. Those that are no longer wanted are ignored.
     pub current: BTreeMap<Instance, String>,
+    /// Instances that may run on one node only, because somebody wants them there.
+    pub pinned: BTreeMap<Instance, String>,
 }
 
 /// How the parts of the cost compare. All of them are added up; the unit is a byte per second over

@@ -43,15 +43,22 @@ impl Paths {
 
 fn dijkstra(neighbours: &[Vec<(usize, Cost)>], start: usize) -> Vec<Option<Cost>> {
     let mut costs = vec![None; neighbours.len()];
+    if let Some(cost) = costs.get_mut(start) {
+        *cost = Some(0);
+    }
     let mut queue = std::collections::BTreeSet::from([(0 as Cost, start)]);
     while let Some((cost, node)) = queue.pop_first() {
-        match costs.get_mut(node) {
-            Some(known @ None) => *known = Some(cost),
-            _ => continue,
-        }
         for &(next, step) in neighbours.get(node).into_iter().flatten() {
-            if costs.get(next).is_some_and(Option::is_none) {
-                queue.insert((cost.saturating_add(step), next));
+            let through = cost.saturating_add(step);
+            // Few links are better than what is known, so that dense meshes cost little more than
+            // a look at each link.
+            if let Some(known) = costs.get_mut(next)
+                && known.is_none_or(|known| through < known)
+            {
+                if let Some(known) = known.replace(through) {
+                    queue.remove(&(known, next));
+                }
+                queue.insert((through, next));
             }
         }
     }

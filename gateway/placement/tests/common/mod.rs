@@ -5,7 +5,7 @@ use capmesh_placement::{Capsule, Link, Node, Problem, Resources, Wire};
 
 /// Flash, RAM and fuel alike, so that a per mille of a 1000 is one.
 pub(crate) const fn amount(n: u64) -> Resources {
-    Resources { flash: n, ram: n, fuel: n }
+    Resources { flash: n, ram: n, fuel: n, instances: 0 }
 }
 
 pub(crate) fn node(capacity: u64) -> Node {
@@ -17,7 +17,7 @@ pub(crate) fn capsule(needs: u64) -> Capsule {
 }
 
 pub(crate) fn wire(from: &str, to: &str, rate: u64) -> Wire {
-    Wire { from: from.into(), to: to.into(), rate, message: 64 }
+    Wire { from: from.into(), to: to.into(), rate, message: 64, paired: false }
 }
 
 /// Nodes `n0`, `n1`, ... of the given capacities, each linked to the next in both directions.
