@@ -4,6 +4,8 @@ use std::cell::RefCell;
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use toml::Spanned;
+use toml::de::DeTable;
 
 /// Something wrong in a file. Displays as `file:line:column: what was meant to stand there`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,15 +60,36 @@ impl std::error::Error for Faults {}
 
 /// Collects what is wrong, so that one run names all of it.
 #[derive(Debug, Default)]
-pub(crate) struct Collector(RefCell<Vec<Fault>>);
+pub struct Collector(RefCell<Vec<Fault>>);
 
 impl Collector {
-    pub(crate) fn push(&self, fault: Fault) {
-        self.0.borrow_mut().push(fault);
+    /// The most faults that are kept: more than anybody reads at a time.
+    pub const MOST: usize = 100;
+
+    /// Bytes of a message that are kept: it may quote what a person wrote.
+    pub const MESSAGE: usize = 400;
+
+    /// Notes a fault, unless there are [`Collector::MOST`] already.
+    pub fn push(&self, mut fault: Fault) {
+        if !self.is_full() {
+            let end = (0..=Self::MESSAGE).rev().find(|at| fault.message.is_char_boundary(*at));
+            if fault.message.len() > Self::MESSAGE {
+                fault.message.truncate(end.unwrap_or_default());
+                fault.message.push_str(" ...");
+            }
+            self.0.borrow_mut().push(fault);
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.0.borrow().len() >= Self::MOST
     }
 
     /// The value, if nothing was wrong.
-    pub(crate) fn finish<T>(self, value: Option<T>) -> Result<T, Faults> {
+    ///
+    /// # Errors
+    /// What was wrong.
+    pub fn finish<T>(self, value: Option<T>) -> Result<T, Faults> {
         let faults = self.0.into_inner();
         match value {
             Some(value) if faults.is_empty() => Ok(value),
@@ -77,14 +100,23 @@ impl Collector {
 
 /// A file that is being read.
 #[derive(Debug)]
-pub(crate) struct File<'c> {
-    pub(crate) path: PathBuf,
-    pub(crate) text: String,
+pub struct File<'c> {
+    /// Its path, as faults show it.
+    pub path: PathBuf,
+    /// What is in it.
+    pub text: String,
     collector: &'c Collector,
 }
 
 impl<'c> File<'c> {
-    pub(crate) fn open(path: &Path, collector: &'c Collector) -> Option<Self> {
+    /// A file that is not on a disk, or that somebody has read already.
+    #[must_use]
+    pub fn of(path: &Path, text: String, collector: &'c Collector) -> Self {
+        Self { path: path.to_owned(), text, collector }
+    }
+
+    /// Reads a file, or notes why not.
+    pub fn open(path: &Path, collector: &'c Collector) -> Option<Self> {
         match std::fs::read_to_string(path) {
             Ok(text) => Some(Self { path: path.to_owned(), text, collector }),
             Err(error) => {
@@ -95,8 +127,21 @@ impl<'c> File<'c> {
         }
     }
 
+    /// Parses TOML, or notes all that is wrong with it. Tables are nested no deeper than 80.
+    pub fn toml(&self) -> Option<Spanned<DeTable<'_>>> {
+        let (table, errors) = DeTable::parse_recoverable(&self.text);
+        for error in &errors {
+            self.fault(&error.span().unwrap_or_default(), error.message());
+        }
+        errors.is_empty().then_some(table)
+    }
+
     /// Notes a fault at a place of the file.
-    pub(crate) fn fault(&self, span: &Range<usize>, message: impl Into<String>) {
+    pub fn fault(&self, span: &Range<usize>, message: impl Into<String>) {
+        // Finding the place is a pass over the file.
+        if self.collector.is_full() {
+            return;
+        }
         let before = self.text.get(..span.start).unwrap_or(&self.text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         self.collector.push(Fault {
@@ -108,7 +153,8 @@ impl<'c> File<'c> {
     }
 
     /// The path of something that this file names.
-    pub(crate) fn beside(&self, name: &str) -> PathBuf {
+    #[must_use]
+    pub fn beside(&self, name: &str) -> PathBuf {
         self.path.parent().unwrap_or(Path::new("")).join(name)
     }
 }

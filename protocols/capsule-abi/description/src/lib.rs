@@ -22,6 +22,16 @@
 //! All faults of all files are reported at once, each with file, line and column, what was meant to
 //! stand there and the nearest name that exists.
 
+/// Reading what people write in TOML, for other files of theirs: typed access that notes every fault,
+/// with its place and the nearest name.
+pub mod document {
+    pub use crate::fault::{Collector, File};
+    pub use crate::nearest::hint;
+    pub use crate::section::{Distinct, Section, Word};
+    pub use toml::Spanned;
+    pub use toml::de::DeValue as Value;
+}
+
 mod convert;
 mod fault;
 mod generate;

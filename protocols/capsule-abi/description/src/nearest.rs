@@ -1,9 +1,16 @@
 //! Finding what somebody meant.
 
+/// The longest word, in bytes, that may have been meant as a name: finding out takes its length times
+/// that of all names.
+const LONGEST: usize = 100;
+
 /// The name among `names` that is nearest to `word`, if one is near enough to have been meant: at
 /// most a third of the longer one's letters differ.
 #[must_use]
 pub fn nearest<'n>(word: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+    if word.len() > LONGEST {
+        return None;
+    }
     let limit = |name: &str| word.chars().count().max(name.chars().count()).div_ceil(3);
     names
         .into_iter()
@@ -13,8 +20,9 @@ pub fn nearest<'n>(word: &str, names: impl IntoIterator<Item = &'n str>) -> Opti
         .map(|(_, name)| name)
 }
 
-/// `: did you mean ...`, or what there is to choose from.
-pub(crate) fn hint(word: &str, names: &[&str]) -> String {
+/// `; did you mean ...?`, or what there is to choose from.
+#[must_use]
+pub fn hint(word: &str, names: &[&str]) -> String {
     match (nearest(word, names.iter().copied()), names) {
         (Some(name), _) => format!("; did you mean `{name}`?"),
         (None, []) => "; there is none".to_owned(),
@@ -22,9 +30,16 @@ pub(crate) fn hint(word: &str, names: &[&str]) -> String {
     }
 }
 
+/// The most names that a hint lists.
+const LISTED: usize = 20;
+
 /// `a`, `b` and `c`.
 fn list(names: &[&str]) -> String {
-    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    let mut quoted: Vec<String> =
+        names.iter().take(LISTED).map(|name| format!("`{name}`")).collect();
+    if names.len() > LISTED {
+        quoted.push("others".to_owned());
+    }
     match quoted.split_last() {
         Some((last, [])) => last.clone(),
         Some((last, rest)) => format!("{} and {last}", rest.join(", ")),

@@ -24,7 +24,7 @@ pub(crate) fn read(path: &Path) -> Result<Description, Faults> {
 }
 
 fn parse(file: &File<'_>, collector: &Collector) -> Option<Description> {
-    let root = schema::toml(file)?;
+    let root = file.toml()?;
     let top = Section::new(file, root.get_ref(), 0..0, "a capsule's description", SECTIONS);
     let schemas = schemas(&top, collector);
     let sensors = ports(&top, "sensor", "`[[sensor]]`", &schemas, limits::CHANNELS);

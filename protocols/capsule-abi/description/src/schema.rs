@@ -7,7 +7,6 @@ use crate::{Field, Schema};
 use capmesh_wire::limits;
 use capmesh_wire::schema::{FieldType, Unit};
 use std::path::Path;
-use toml::de::DeTable;
 
 pub(crate) fn read(path: &Path) -> Result<Schema, Faults> {
     let collector = Collector::default();
@@ -15,18 +14,9 @@ pub(crate) fn read(path: &Path) -> Result<Schema, Faults> {
     collector.finish(schema)
 }
 
-/// Parses TOML, or notes why not.
-pub(crate) fn toml<'f>(file: &'f File<'_>) -> Option<toml::Spanned<DeTable<'f>>> {
-    DeTable::parse(&file.text)
-        .map_err(|error| {
-            file.fault(&error.span().unwrap_or_default(), error.message());
-        })
-        .ok()
-}
-
 /// Reads a schema file. `alias` is what `capsule.toml` calls it.
 pub(crate) fn parse(file: &File<'_>, alias: Option<&str>) -> Option<Schema> {
-    let root = toml(file)?;
+    let root = file.toml()?;
     let keys = ["name", "version", "doc", "field"];
     let top = Section::new(file, root.get_ref(), 0..0, "a schema file", &keys);
     let name = top.name();

@@ -7,29 +7,39 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ops::Range;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeString, DeTable, DeValue};
 
 /// A text and where it stands.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Word<'a> {
-    pub(crate) text: &'a str,
+pub struct Word<'a> {
+    /// The text.
+    pub text: &'a str,
     start: usize,
     end: usize,
 }
 
-impl Word<'_> {
-    pub(crate) const fn span(&self) -> Range<usize> {
+impl<'a> Word<'a> {
+    /// The word that stands in `span`.
+    #[must_use]
+    pub const fn new(text: &'a str, span: &Range<usize>) -> Self {
+        Self { text, start: span.start, end: span.end }
+    }
+
+    /// Where it stands, in bytes of the file.
+    #[must_use]
+    pub const fn span(&self) -> Range<usize> {
         self.start..self.end
     }
 }
 
 /// A table that is being read. A key that nobody may write there is a fault at once.
 #[derive(Debug)]
-pub(crate) struct Section<'a> {
-    pub(crate) file: &'a File<'a>,
+pub struct Section<'a> {
+    /// The file that it is in.
+    pub file: &'a File<'a>,
     table: &'a DeTable<'a>,
     /// Where the table stands.
-    pub(crate) span: Range<usize>,
+    pub span: Range<usize>,
     /// How messages call it: `` `[[input]]` ``.
     what: &'a str,
 }
@@ -37,7 +47,8 @@ pub(crate) struct Section<'a> {
 const NAME: &str = "a name: 1 to 23 of `a-z`, `0-9` and, between them, `-`";
 
 impl<'a> Section<'a> {
-    pub(crate) fn new(
+    /// The table `table` of `file`, which messages call `what`, and in which only `keys` may stand.
+    pub fn new(
         file: &'a File<'a>,
         table: &'a DeTable<'a>,
         span: Range<usize>,
@@ -54,40 +65,48 @@ impl<'a> Section<'a> {
         Self { file, table, span, what }
     }
 
-    fn expected(&self, value: &Spanned<DeValue<'_>>, key: &str, expected: &str) {
+    /// Notes that a value is of another type than `expected`.
+    pub fn expected(&self, value: &Spanned<DeValue<'_>>, key: &str, expected: &str) {
         let found = value.get_ref().type_str();
         let message = format!("`{key}` of {} is to be {expected}, not this {found}", self.what);
         self.file.fault(&value.span(), message);
     }
 
-    fn get(&self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
+    /// What stands under a key, whatever it is.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
         self.table.get(key)
     }
 
     /// Notes that something is missing.
-    pub(crate) fn missing(&self, key: &str, expected: &str) {
+    pub fn missing(&self, key: &str, expected: &str) {
         self.file.fault(&self.span, format!("{} lacks `{key}`: {expected}", self.what));
     }
 
-    pub(crate) fn has(&self, key: &str) -> bool {
+    /// Whether the key is there.
+    #[must_use]
+    pub fn has(&self, key: &str) -> bool {
         self.get(key).is_some()
     }
 
     /// Where a key's value stands, or else the table.
-    pub(crate) fn span_of(&self, key: &str) -> Range<usize> {
+    #[must_use]
+    pub fn span_of(&self, key: &str) -> Range<usize> {
         self.get(key).map_or(self.span.clone(), Spanned::span)
     }
 
-    pub(crate) fn word(&self, key: &str, expected: &str) -> Option<Word<'a>> {
+    /// The text under a key; messages say that it is to be `expected`.
+    pub fn word(&self, key: &str, expected: &str) -> Option<Word<'a>> {
         let value = self.get(key)?;
         let Some(text) = value.get_ref().as_str() else {
             self.expected(value, key, expected);
             return None;
         };
-        Some(Word { text, start: value.span().start, end: value.span().end })
+        Some(Word::new(text, &value.span()))
     }
 
-    pub(crate) fn required_word(&self, key: &str, expected: &str) -> Option<Word<'a>> {
+    /// The text under a key that must be there.
+    pub fn required_word(&self, key: &str, expected: &str) -> Option<Word<'a>> {
         if !self.has(key) {
             self.missing(key, expected);
         }
@@ -95,7 +114,8 @@ impl<'a> Section<'a> {
     }
 
     /// The section's name, which must keep the grammar.
-    pub(crate) fn name(&self) -> Option<Word<'a>> {
+    #[must_use]
+    pub fn name(&self) -> Option<Word<'a>> {
         let word = self.required_word("name", NAME)?;
         if let Err(error) = Name::new(word.text) {
             self.file.fault(&word.span(), format!("`{}` is not {NAME}: {error}", word.text));
@@ -104,11 +124,14 @@ impl<'a> Section<'a> {
         Some(word)
     }
 
-    pub(crate) fn doc(&self) -> Option<String> {
+    /// The sentence under `doc`.
+    #[must_use]
+    pub fn doc(&self) -> Option<String> {
         self.word("doc", "a sentence").map(|word| word.text.to_owned())
     }
 
-    pub(crate) fn flag(&self, key: &str) -> Option<bool> {
+    /// `true` or `false`.
+    pub fn flag(&self, key: &str) -> Option<bool> {
         let value = self.get(key)?;
         let flag = value.get_ref().as_bool();
         if flag.is_none() {
@@ -118,7 +141,7 @@ impl<'a> Section<'a> {
     }
 
     /// A whole number of type `N`.
-    pub(crate) fn whole<N: TryFrom<i64>>(&self, key: &str, expected: &str) -> Option<N> {
+    pub fn whole<N: TryFrom<i64>>(&self, key: &str, expected: &str) -> Option<N> {
         let value = self.get(key)?;
         let Some(integer) = value.get_ref().as_integer() else {
             self.expected(value, key, expected);
@@ -134,7 +157,7 @@ impl<'a> Section<'a> {
     }
 
     /// A number, with or without a fraction.
-    pub(crate) fn number(&self, key: &str, expected: &str) -> Option<f64> {
+    pub fn number(&self, key: &str, expected: &str) -> Option<f64> {
         let value = self.get(key)?;
         let number = match value.get_ref() {
             DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix())
@@ -149,7 +172,8 @@ impl<'a> Section<'a> {
         number
     }
 
-    pub(crate) fn words(&self, key: &str, expected: &str) -> Option<Vec<Word<'a>>> {
+    /// A list of texts.
+    pub fn words(&self, key: &str, expected: &str) -> Option<Vec<Word<'a>>> {
         let value = self.get(key)?;
         let Some(array) = value.get_ref().as_array() else {
             self.expected(value, key, expected);
@@ -158,9 +182,7 @@ impl<'a> Section<'a> {
         let mut words = Vec::new();
         for item in array {
             match item.get_ref().as_str() {
-                Some(text) => {
-                    words.push(Word { text, start: item.span().start, end: item.span().end });
-                }
+                Some(text) => words.push(Word::new(text, &item.span())),
                 None => self.expected(item, key, expected),
             }
         }
@@ -168,27 +190,34 @@ impl<'a> Section<'a> {
     }
 
     /// The table under a key.
-    pub(crate) fn table(&self, key: &str, what: &'a str, keys: &[&str]) -> Option<Section<'a>> {
+    #[must_use]
+    pub fn table(&self, key: &str, what: &'a str, keys: &[&str]) -> Option<Section<'a>> {
         let (table, span) = self.any_table(key)?;
         Some(Section::new(self.file, table, span, what, keys))
     }
 
-    /// The words under a key, whatever they are called, in the order in which they are written.
-    pub(crate) fn map(&self, key: &str, expected: &str) -> Vec<(Word<'a>, Word<'a>)> {
+    /// What is under a key, whatever it is called, in the order in which it is written.
+    #[must_use]
+    pub fn entries(&self, key: &str) -> Vec<(Word<'a>, &'a Spanned<DeValue<'a>>)> {
         let Some((table, _)) = self.any_table(key) else { return Vec::new() };
+        let entry = |(name, value): (&'a Spanned<DeString<'a>>, _)| {
+            (Word::new(name.get_ref(), &name.span()), value)
+        };
+        let mut entries: Vec<_> = table.iter().map(entry).collect();
+        entries.sort_by_key(|(name, _)| name.start);
+        entries
+    }
+
+    /// The words under a key, whatever they are called, in the order in which they are written.
+    #[must_use]
+    pub fn map(&self, key: &str, expected: &str) -> Vec<(Word<'a>, Word<'a>)> {
         let mut words = Vec::new();
-        for (name, value) in table {
-            let name =
-                Word { text: name.get_ref(), start: name.span().start, end: name.span().end };
+        for (name, value) in self.entries(key) {
             match value.get_ref().as_str() {
-                Some(text) => {
-                    let span = value.span();
-                    words.push((name, Word { text, start: span.start, end: span.end }));
-                }
+                Some(text) => words.push((name, Word::new(text, &value.span()))),
                 None => self.expected(value, name.text, expected),
             }
         }
-        words.sort_by_key(|(name, _)| name.start);
         words
     }
 
@@ -202,13 +231,7 @@ impl<'a> Section<'a> {
     }
 
     /// The tables under a key, which must not be more than `most`.
-    pub(crate) fn tables(
-        &self,
-        key: &str,
-        what: &'a str,
-        keys: &[&str],
-        most: usize,
-    ) -> Vec<Section<'a>> {
+    pub fn tables(&self, key: &str, what: &'a str, keys: &[&str], most: usize) -> Vec<Section<'a>> {
         let Some(value) = self.get(key) else { return Vec::new() };
         let Some(array) = value.get_ref().as_array() else {
             self.expected(value, key, &format!("a list: write {what}, once for each"));
@@ -233,10 +256,11 @@ impl<'a> Section<'a> {
 
 /// Finds names that are given twice.
 #[derive(Debug, Default)]
-pub(crate) struct Distinct<'a>(RefCell<BTreeSet<&'a str>>);
+pub struct Distinct<'a>(RefCell<BTreeSet<&'a str>>);
 
 impl<'a> Distinct<'a> {
-    pub(crate) fn check(&self, section: &Section<'a>, word: Option<Word<'a>>) -> Option<Word<'a>> {
+    /// The word, if it is the first of its text; else a fault.
+    pub fn check(&self, section: &Section<'a>, word: Option<Word<'a>>) -> Option<Word<'a>> {
         let word = word?;
         if !self.0.borrow_mut().insert(word.text) {
             let message = format!("there is another {} named `{}`", section.what, word.text);
