@@ -11,10 +11,12 @@
 //!   gateway that is dropped, and a new one made of what was durable.
 //!
 //! # Modules
+//! - [`api`]: what people and programs say to it, and what it says to them, as JSON.
 //! - [`io`]: what it takes and gives.
 //! - [`store`]: the state that survives, and its transactions.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic))]
 
+pub mod api;
 pub mod io;
 pub mod store;
 
