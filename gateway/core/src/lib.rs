@@ -12,13 +12,18 @@
 //!
 //! # Modules
 //! - [`api`]: what people and programs say to it, and what it says to them, as JSON.
+//! - [`endpoint`]: sessions with everybody on the roster.
 //! - [`io`]: what it takes and gives.
+//! - [`rows`]: what runs where.
 //! - [`store`]: the state that survives, and its transactions.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic))]
 
 pub mod api;
+pub mod endpoint;
 pub mod io;
+pub mod rows;
 pub mod store;
 
 pub use io::{Change, Commit, Failed, Input, Output, Publication, RequestId, Token};
+pub use rows::{Row, Rows};
 pub use store::{Key, Table};
