@@ -10,6 +10,7 @@
 //! the protection is fuzzed.
 
 mod feed;
+mod pair;
 pub mod targets;
 
 pub use feed::Feed;

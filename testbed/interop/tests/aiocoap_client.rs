@@ -137,25 +137,4 @@ fn edhoc_with_a_stranger() {
     assert_eq!(known.unwrap().code(), "2.05");
 }
 
-macro_rules! modes {
-    ($($name:ident: $mode:expr;)*) => {$(
-        mod $name {
-            #[test]
-            fn everything() {
-                super::everything(concat!("aiocoap-client-", stringify!($name)), $mode);
-            }
-
-            #[test]
-            fn restart_of_either_side() {
-                super::restart(concat!("aiocoap-client-restart-", stringify!($name)), $mode);
-            }
-        }
-    )*};
-}
-
-modes! {
-    plain: super::Mode::Plain;
-    oscore: super::Mode::Oscore;
-    edhoc_combined: super::Mode::Combined;
-    edhoc_separate: super::Mode::Separate;
-}
+common::in_every_mode!("aiocoap-client");

@@ -158,25 +158,4 @@ fn edhoc_credential_by_value() {
     with_client(&mut Restart { restart: || {} }, &keys, mode, address);
 }
 
-macro_rules! modes {
-    ($($name:ident: $mode:expr;)*) => {$(
-        mod $name {
-            #[test]
-            fn everything() {
-                super::everything(concat!("aiocoap-server-", stringify!($name)), $mode);
-            }
-
-            #[test]
-            fn restart_of_either_side() {
-                super::restart(concat!("aiocoap-server-restart-", stringify!($name)), $mode);
-            }
-        }
-    )*};
-}
-
-modes! {
-    plain: super::Mode::Plain;
-    oscore: super::Mode::Oscore;
-    edhoc_combined: super::Mode::Combined;
-    edhoc_separate: super::Mode::Separate;
-}
+common::in_every_mode!("aiocoap-server");

@@ -7,33 +7,7 @@ use capmesh_session::edhoc::{
     Initiator, Kid, Message1, Transfer,
 };
 use capmesh_wire::NodeId;
-use rand_core::{CryptoRng, RngCore};
 use std::sync::OnceLock;
-
-/// Random numbers from a seed.
-#[derive(Debug)]
-pub(crate) struct SeededRng(pub(crate) Dice);
-
-impl RngCore for SeededRng {
-    fn next_u32(&mut self) -> u32 {
-        (self.0.roll() >> 32) as u32
-    }
-
-    fn next_u64(&mut self) -> u64 {
-        self.0.roll()
-    }
-
-    fn fill_bytes(&mut self, out: &mut [u8]) {
-        out.fill_with(|| self.0.roll() as u8);
-    }
-
-    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), rand_core::Error> {
-        self.fill_bytes(out);
-        Ok(())
-    }
-}
-
-impl CryptoRng for SeededRng {}
 
 /// One of two parties.
 pub(crate) fn identity(number: u8) -> &'static Identity {
@@ -54,14 +28,14 @@ fn id(byte: u8) -> ConnectionId {
 
 fn initiator() -> (AwaitMessage2, Vec<u8>) {
     let mut out = [0; 192];
-    let key = EphemeralKey::generate(&mut SeededRng(Dice::new(1)));
+    let key = EphemeralKey::generate(&mut Dice::new(1));
     let (wait, len) = Initiator::start(key, id(5), &mut out).expect("it fits");
     (wait, out[..len].to_vec())
 }
 
 fn responder(message_1: &[u8]) -> Option<(AwaitMessage3, Vec<u8>)> {
     let mut out = [0; 192];
-    let key = EphemeralKey::generate(&mut SeededRng(Dice::new(2)));
+    let key = EphemeralKey::generate(&mut Dice::new(2));
     let message_1 = Message1::parse(message_1).ok()?;
     let answered = message_1.answer(key, identity(1), id(7), Transfer::ByReference, &mut out);
     answered.ok().map(|(wait, len)| (wait, out[..len].to_vec()))
@@ -85,7 +59,7 @@ fn later(feed: &mut Feed<'_>, stage: usize) {
         3 => return drop(responder(&feed.mutated(&message_1))),
         _ => {}
     }
-    let (mut wait_3, message_2) = responder(&message_1).expect("message_1 is real");
+    let (wait_3, message_2) = responder(&message_1).expect("message_1 is real");
     let mut out = [0; 192];
     if stage == 4 {
         let changed = feed.mutated(&message_2);

@@ -2,59 +2,55 @@
 //! notifies as the input says, over a link that loses, repeats, changes and invents datagrams.
 
 use crate::Feed;
-use capmesh_coap::endpoint::{
-    Config, Endpoint, Event, ExchangeId, ObservationId, Outcome, Output, Reliability, Responder,
-    Via,
-};
+use crate::pair::{Core, Pair, Side};
+use capmesh_coap::endpoint::{Config, Endpoint, Event, Output, Reliability, Via};
 use capmesh_coap::message::{Code, MessageWriter, Overflow};
 use capmesh_coap::option::OptionNumber;
 use capmesh_coap::security::Plain;
 use capmesh_wire::Instant;
 use core::net::SocketAddr;
 use core::time::Duration;
-use std::collections::{BTreeSet, VecDeque};
 
 const MTU: usize = 256;
 
-/// How many datagrams may come out of one call before that counts as a loop.
-const MOST_AT_ONCE: usize = 200;
+type Unsecured = Endpoint<Plain, MTU, 4, 3, 3, 8, 1024>;
 
-struct Side {
-    address: SocketAddr,
-    core: Box<Endpoint<Plain, MTU, 4, 3, 3, 8, 1024>>,
-    open: BTreeSet<ExchangeId>,
-    responders: Vec<Responder>,
-    observations: Vec<ObservationId>,
+impl Core for Unsecured {
+    type Peer = SocketAddr;
+
+    const MTU: usize = MTU;
+
+    fn handle<'b>(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        via: Via,
+        datagram: &'b [u8],
+        scratch: &'b mut [u8],
+    ) -> Option<Event<'b, SocketAddr>> {
+        Self::handle(self, now, from, via, datagram, scratch)
+    }
+
+    fn poll(&mut self, now: Instant, buf: &mut [u8]) -> Option<Output> {
+        Self::poll(self, now, buf)
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        Self::poll_timeout(self)
+    }
 }
 
-struct Datagram {
-    from: SocketAddr,
-    to: usize,
-    bytes: Vec<u8>,
-}
-
-struct World<'a> {
-    feed: Feed<'a>,
-    now: Instant,
-    sides: [Side; 2],
-    link: VecDeque<Datagram>,
+fn address(n: usize) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, n as u8], 5683))
 }
 
 /// Runs the input as a program.
 pub fn run(data: &[u8]) {
-    let side = |n: u8| Side {
-        address: SocketAddr::from(([10, 0, 0, n], 5683)),
-        core: Box::new(Endpoint::new(Config { nstart: 2, ..Config::default() }, Plain, [n; 16])),
-        open: BTreeSet::new(),
-        responders: Vec::new(),
-        observations: Vec::new(),
+    let side = |n: u8| {
+        let config = Config { nstart: 2, ..Config::default() };
+        Side::new(Box::new(Endpoint::new(config, Plain, [n; 16])))
     };
-    let mut world = World {
-        feed: Feed::new(data),
-        now: Instant::ZERO,
-        sides: [side(0), side(1)],
-        link: VecDeque::new(),
-    };
+    let mut world = Pair::new(data, [side(0), side(1)], 64);
     while !world.feed.is_empty() {
         world.operate();
         world.settle();
@@ -62,7 +58,7 @@ pub fn run(data: &[u8]) {
     world.finish();
 }
 
-impl World<'_> {
+impl Pair<'_, Unsecured> {
     fn operate(&mut self) {
         let at = self.feed.below(2);
         match self.feed.below(16) {
@@ -79,7 +75,7 @@ impl World<'_> {
     }
 
     fn request(&mut self, at: usize) {
-        let to = self.sides[1 - at].address;
+        let to = address(1 - at);
         let to = match self.feed.below(8) {
             0 => SocketAddr::from(([224, 0, 1, 187], 5683)),
             _ => to,
@@ -90,7 +86,7 @@ impl World<'_> {
         let side = &mut self.sides[at];
         let requested = side.core.request(self.now, to, reliability, code, |m| body.write(m));
         if let Ok(exchange) = requested {
-            assert!(side.open.insert(exchange), "the name of an exchange is used twice");
+            side.asked(exchange);
         }
     }
 
@@ -142,90 +138,26 @@ impl World<'_> {
 
     fn deliver(&mut self) {
         let which = self.feed.below(self.link.len().max(1));
-        let Some(datagram) = self.link.remove(which) else { return };
+        let Some((to, bytes)) = self.link.remove(which) else { return };
         let bytes = match self.feed.below(4) {
-            0 => self.feed.mutated(&datagram.bytes),
+            0 => self.feed.mutated(&bytes),
             1 => {
-                self.hand(datagram.to, datagram.from, Via::Unicast, &datagram.bytes);
-                datagram.bytes
+                self.hand(to, address(1 - to), Via::Unicast, &bytes, drop);
+                bytes
             }
-            _ => datagram.bytes,
+            _ => bytes,
         };
-        self.hand(datagram.to, datagram.from, Via::Unicast, &bytes);
+        self.hand(to, address(1 - to), Via::Unicast, &bytes, drop);
     }
 
     fn invent(&mut self, at: usize) {
         let bytes = self.feed.bytes(MTU + 8).to_vec();
         let from = match self.feed.below(3) {
             0 => SocketAddr::from(([10, 9, 9, 9], 1)),
-            _ => self.sides[1 - at].address,
+            _ => address(1 - at),
         };
         let via = if self.feed.below(4) == 0 { Via::Multicast } else { Via::Unicast };
-        self.hand(at, from, via, &bytes);
-    }
-
-    fn hand(&mut self, at: usize, from: SocketAddr, via: Via, datagram: &[u8]) {
-        let mut scratch = [0; MTU];
-        let side = &mut self.sides[at];
-        match side.core.handle(self.now, from, via, datagram, &mut scratch) {
-            Some(Event::Request { responder, .. }) => side.responders.push(responder),
-            Some(Event::Response { exchange, last, .. }) => {
-                assert!(side.open.contains(&exchange), "a response to nothing that is open");
-                if last {
-                    side.open.remove(&exchange);
-                }
-            }
-            None => {}
-        }
-    }
-
-    /// Polls both sides until they have nothing to do.
-    fn settle(&mut self) {
-        for at in 0..2 {
-            let mut buf = [0; MTU];
-            for sent in 0.. {
-                assert!(sent < MOST_AT_ONCE, "it does not come to rest");
-                let side = &mut self.sides[at];
-                match side.core.poll(self.now, &mut buf) {
-                    Some(Output::Transmit { len, .. }) => {
-                        let bytes = buf[..len].to_vec();
-                        let from = side.address;
-                        self.link.push_back(Datagram { from, to: 1 - at, bytes });
-                    }
-                    Some(Output::Outcome(
-                        Outcome::Failed { exchange, .. } | Outcome::Finished { exchange },
-                    )) => assert!(side.open.remove(&exchange), "an end of nothing that is open"),
-                    Some(Output::Outcome(Outcome::ObservationEnded { observation, .. })) => {
-                        side.observations.retain(|other| *other != observation);
-                    }
-                    None => break,
-                }
-            }
-            let next = self.sides[at].core.poll_timeout();
-            assert!(next.is_none_or(|next| next > self.now), "idle, but wants to be polled");
-        }
-        self.link.truncate(64);
-    }
-
-    /// Goes on to when something happens next.
-    fn wake(&mut self) {
-        let next = self.sides.iter().filter_map(|side| side.core.poll_timeout()).min();
-        self.now = next.unwrap_or(self.now).max(self.now);
-    }
-
-    /// With nothing more arriving, everything but observations comes to its end.
-    fn finish(&mut self) {
-        for _ in 0..2_000 {
-            if self.sides.iter().all(|side| side.core.poll_timeout().is_none()) {
-                break;
-            }
-            self.wake();
-            self.settle();
-            self.link.clear();
-        }
-        for side in &self.sides {
-            assert!(side.core.poll_timeout().is_none(), "something happens for ever");
-        }
+        self.hand(at, from, via, &bytes, drop);
     }
 
     fn reliability(&mut self) -> Reliability {

@@ -26,6 +26,34 @@ pub(crate) enum Mode {
     Separate,
 }
 
+/// The functions `everything` and `restart` of a file as a test for each [`Mode`].
+#[allow(unused_macros, reason = "as above")]
+macro_rules! in_every_mode {
+    ($peer:literal) => {
+        common::in_every_mode! { $peer
+            plain: Plain;
+            oscore: Oscore;
+            edhoc_combined: Combined;
+            edhoc_separate: Separate;
+        }
+    };
+    ($peer:literal $($name:ident: $mode:ident;)*) => {$(
+        mod $name {
+            #[test]
+            fn everything() {
+                super::everything(concat!($peer, "-", stringify!($name)), super::Mode::$mode);
+            }
+
+            #[test]
+            fn restart_of_either_side() {
+                super::restart(concat!($peer, "-restart-", stringify!($name)), super::Mode::$mode);
+            }
+        }
+    )*};
+}
+#[allow(unused_imports, reason = "as above")]
+pub(crate) use in_every_mode;
+
 /// A directory with keys for everybody.
 pub(crate) struct Keys {
     directory: PathBuf,
