@@ -31,6 +31,10 @@ pub trait Security {
     /// The most bytes by which an outer message is longer than its inner one.
     const OVERHEAD: usize;
 
+    /// How many exchanges the application's requests leave free for requests of this layer's own, such
+    /// as those of a handshake.
+    const RESERVED: usize = 0;
+
     /// Where requests to `peer` go now, or `None` if it is not known or not reachable. The endpoint
     /// counts outstanding interactions (NSTART) by address.
     fn address(&self, peer: Self::Peer) -> Option<SocketAddr>;

@@ -12,6 +12,7 @@ use capmesh_wire::Instant;
 use core::net::SocketAddr;
 use core::ops::Range;
 use core::time::Duration;
+use rand_core::{CryptoRng, RngCore};
 use std::collections::BTreeMap;
 use std::vec::Vec;
 
@@ -70,6 +71,29 @@ impl Dice {
         (((self.roll() as u128) << 64) | self.roll() as u128).to_le_bytes()
     }
 }
+
+/// Keys of tests come from dice as well.
+impl RngCore for Dice {
+    fn next_u32(&mut self) -> u32 {
+        let [.., a, b, c, d] = self.roll().to_le_bytes();
+        u32::from_le_bytes([a, b, c, d])
+    }
+
+    fn next_u64(&mut self) -> u64 {
+        self.roll()
+    }
+
+    fn fill_bytes(&mut self, out: &mut [u8]) {
+        rand_core::impls::fill_bytes_via_next(self, out);
+    }
+
+    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), rand_core::Error> {
+        self.fill_bytes(out);
+        Ok(())
+    }
+}
+
+impl CryptoRng for Dice {}
 
 /// What the network does to datagrams.
 #[derive(Clone, Debug)]

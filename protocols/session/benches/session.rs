@@ -12,37 +12,13 @@ use capmesh_session::edhoc::{
 use capmesh_session::{Config, Entry, Peer, Rate, SecureEndpoint, Sessions};
 use capmesh_wire::{Instant, NodeId, Role};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use rand_core::{CryptoRng, RngCore};
 use std::hint::black_box;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 const MTU: usize = 1280;
 
-type Core<'r> = SecureEndpoint<Sessions<&'r [Entry], Random, 64, 8>, MTU, 16, 16, 4, 64, 65_536>;
-
-struct Random(Dice);
-
-impl RngCore for Random {
-    fn next_u32(&mut self) -> u32 {
-        u32::try_from(self.0.roll() >> 32).unwrap()
-    }
-
-    fn next_u64(&mut self) -> u64 {
-        self.0.roll()
-    }
-
-    fn fill_bytes(&mut self, out: &mut [u8]) {
-        out.fill_with(|| self.0.roll().to_be_bytes()[0]);
-    }
-
-    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), rand_core::Error> {
-        self.fill_bytes(out);
-        Ok(())
-    }
-}
-
-impl CryptoRng for Random {}
+type Core<'r> = SecureEndpoint<Sessions<&'r [Entry], Dice, 64, 8>, MTU, 16, 16, 4, 64, 65_536>;
 
 fn identity(n: u8) -> Identity {
     let key = [n; 32];
@@ -66,7 +42,7 @@ fn core(n: u8, roster: &[Entry], seed: u64) -> Box<Core<'_>> {
         Config { responses: Rate { burst: 255, interval: Duration::ZERO }, ..Config::default() };
     let mut dice = Dice::new(seed);
     let seed = dice.seed();
-    let sessions = Sessions::new(Instant::ZERO, config, identity(n), roster, Random(dice));
+    let sessions = Sessions::new(Instant::ZERO, config, identity(n), roster, dice);
     Box::new(SecureEndpoint::new(Endpoint::new(CoapConfig::default(), sessions, seed)))
 }
 
@@ -124,7 +100,7 @@ impl<'r> Pair<'r> {
 fn handshake(c: &mut Criterion) {
     let (initiator, responder) = (identity(1), identity(2));
     let (c_i, c_r) = (ConnectionId::new(&[1]).unwrap(), ConnectionId::new(&[2]).unwrap());
-    let mut rng = Random(Dice::new(1));
+    let mut rng = Dice::new(1);
     c.bench_function("EDHOC, both sides", |b| {
         b.iter(|| {
             let (mut m1, mut m2, mut m3) = ([0; MAX_MESSAGE], [0; MAX_MESSAGE], [0; MAX_MESSAGE]);

@@ -3,14 +3,12 @@
 use crate::peer::{Peer, Roster};
 use crate::sessions::{Sessions, Step};
 use capmesh_coap::endpoint::{
-    Endpoint, Event, ExchangeId, Failure, ObservationId, ObserveError, Outcome, Output,
-    Reliability, RequestError, RespondError, Responder, Via,
+    Endpoint, Event, ExchangeId, Failure, Outcome, Output, Reliability, Via,
 };
-use capmesh_coap::message::{Code, Message, MessageWriter, Overflow};
+use capmesh_coap::message::{Code, Message};
 use capmesh_coap::option::OptionNumber;
 use capmesh_coap::relay::{Hop, Relaying};
 use capmesh_coap::security::Security;
-use capmesh_coap::server::{Build, Outbox};
 use capmesh_wire::Instant;
 use core::net::SocketAddr;
 use core::ops::{Deref, DerefMut};
@@ -138,24 +136,6 @@ impl<
         [self.endpoint.poll_timeout(), step].into_iter().flatten().min()
     }
 
-    /// As [`Endpoint::request`], but keeps room for the handshake.
-    ///
-    /// # Errors
-    /// As [`Endpoint::request`]; [`RequestError::Full`] one exchange earlier.
-    pub fn request(
-        &mut self,
-        now: Instant,
-        to: S::Peer,
-        reliability: Reliability,
-        code: Code,
-        build: impl FnOnce(&mut MessageWriter<'_>) -> Result<(), Overflow>,
-    ) -> Result<ExchangeId, RequestError> {
-        if self.endpoint.exchanges_free() < 2 {
-            return Err(RequestError::Full);
-        }
-        self.endpoint.request(now, to, reliability, code, build)
-    }
-
     /// Whether an outcome is of a handshake, which is told of it then.
     fn is_ours(&mut self, now: Instant, outcome: Outcome) -> bool {
         let (exchange, failure) = match outcome {
@@ -171,7 +151,7 @@ impl<
     fn take(&mut self, now: Instant, step: &Step) {
         match step {
             Step::Send { attempt, to, payload } => {
-                let sent = self.endpoint.request(
+                let sent = self.endpoint.request_from_reserve(
                     now,
                     S::anonymous(*to),
                     Reliability::Confirmable,
@@ -246,81 +226,6 @@ impl<
 {
     fn deref_mut(&mut self) -> &mut Self::Target {
         &mut self.endpoint
-    }
-}
-
-impl<
-    S: Handshakes,
-    const MTU: usize,
-    const EXCHANGES: usize,
-    const UNANSWERED: usize,
-    const OBSERVERS: usize,
-    const RECENT: usize,
-    const REPLIES: usize,
-> Outbox<S::Peer> for SecureEndpoint<S, MTU, EXCHANGES, UNANSWERED, OBSERVERS, RECENT, REPLIES>
-{
-    fn respond(
-        &mut self,
-        now: Instant,
-        to: Responder,
-        code: Code,
-        build: Build<'_>,
-    ) -> Result<(), RespondError> {
-        self.endpoint.respond(now, to, code, build)
-    }
-
-    fn ignore(&mut self, now: Instant, to: Responder) {
-        self.endpoint.ignore(now, to);
-    }
-
-    fn reject(&mut self, to: Responder) {
-        self.endpoint.reject(to);
-    }
-
-    fn mark_verified(&mut self, to: Responder) {
-        self.endpoint.mark_verified(to);
-    }
-
-    fn accept_observation(
-        &mut self,
-        now: Instant,
-        to: Responder,
-    ) -> Result<ObservationId, ObserveError> {
-        self.endpoint.accept_observation(now, to)
-    }
-
-    fn notify(
-        &mut self,
-        now: Instant,
-        observation: ObservationId,
-        reliability: Reliability,
-        code: Code,
-        build: Build<'_>,
-    ) -> Result<(), RespondError> {
-        self.endpoint.notify(now, observation, reliability, code, build)
-    }
-
-    fn end_observation(&mut self, observation: ObservationId) {
-        self.endpoint.end_observation(observation);
-    }
-
-    fn request(
-        &mut self,
-        now: Instant,
-        to: S::Peer,
-        reliability: Reliability,
-        code: Code,
-        build: Build<'_>,
-    ) -> Result<ExchangeId, RequestError> {
-        Self::request(self, now, to, reliability, code, build)
-    }
-
-    fn cancel(&mut self, now: Instant, exchange: ExchangeId) -> bool {
-        self.endpoint.cancel(now, exchange)
-    }
-
-    fn address(&self, peer: S::Peer) -> Option<SocketAddr> {
-        self.endpoint.security().address(peer)
     }
 }
 

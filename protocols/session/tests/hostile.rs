@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 /// A message_1 in a CoAP request, of somebody who is on no roster.
-fn stranger(rng: &mut TestRng, id: u16) -> Vec<u8> {
+fn stranger(rng: &mut Dice, id: u16) -> Vec<u8> {
     let mut message_1 = [0; 64];
     let c_i = ConnectionId::new(&[5]).unwrap();
     let (_, len) = Initiator::start(EphemeralKey::generate(rng), c_i, &mut message_1).unwrap();
@@ -45,7 +45,7 @@ fn pair(config: Config) -> (World<Node>, SharedRoster) {
 #[test]
 fn a_flood_of_handshakes_ends_no_session_and_costs_what_it_may() {
     let (mut world, _) = pair(Config::default());
-    let mut rng = TestRng(Dice::new(9));
+    let mut rng = Dice::new(9);
     let before = world.machine(address(0)).core.sessions().stats().answered;
     let start = world.now;
     // 50 each second from as many addresses, for 20 seconds.
@@ -76,7 +76,7 @@ fn a_flood_of_handshakes_ends_no_session_and_costs_what_it_may() {
 #[test]
 fn a_flood_from_one_address_keeps_nobody_else_out() {
     let (mut world, _) = pair(Config::default());
-    let mut rng = TestRng(Dice::new(9));
+    let mut rng = Dice::new(9);
     let start = world.now;
     for n in 0..100_u16 {
         // Without Echo these get no further once there are two of them.
@@ -100,7 +100,7 @@ fn strangers_get_less_than_three_times_what_they_send() {
     let (mut world, _) = pair(Config::default());
     let mut dice = Dice::new(11);
     let traffic: Vec<_> = world.sent.iter().map(|(_, datagram)| datagram.bytes.clone()).collect();
-    let mut rng = TestRng(Dice::new(12));
+    let mut rng = Dice::new(12);
     let (mut sent, mut received) = (BTreeMap::new(), BTreeMap::new());
     world.sent.clear();
     for n in 0..4000_u32 {

@@ -10,7 +10,6 @@ use capmesh_session::edhoc::{
     ConnectionId, Credential, EphemeralKey, Identity, Initiator, Kid, MAX_MESSAGE, Message1,
     OscoreKeys, Transfer,
 };
-use common::TestRng;
 use lakers::{
     ConnId, CredentialTransfer, EDHOCMethod, EDHOCSuite, EdhocInitiator, EdhocMessageBuffer,
     EdhocResponder,
@@ -27,8 +26,8 @@ fn theirs(n: u8) -> lakers::Credential {
     lakers::Credential::parse_ccs(identity(n).credential().as_bytes()).unwrap()
 }
 
-fn rng(seed: u64) -> TestRng {
-    TestRng(Dice::new(seed))
+fn rng(seed: u64) -> Dice {
+    Dice::new(seed)
 }
 
 fn buffer(bytes: &[u8]) -> EdhocMessageBuffer {

@@ -12,7 +12,6 @@ use capmesh_session::{Entry, Roster};
 use capmesh_wire::cose::SigningKey;
 use capmesh_wire::roster::{self, EntriesWriter, UnverifiedRoster};
 use capmesh_wire::{Name, NodeId, PublicKey, Revision, Role};
-use common::TestRng;
 
 fn key(n: u8) -> [u8; 32] {
     [n; 32]
@@ -78,7 +77,7 @@ fn who_is_on_the_signed_roster_can_shake_hands() {
         [(2, Transfer::ByReference), (2, Transfer::ByValue), (4, Transfer::ByReference)]
     {
         let (initiator, responder) = (identity(n), identity(1));
-        let mut rng = TestRng(capmesh_coap::test_util::Dice::new(5));
+        let mut rng = capmesh_coap::test_util::Dice::new(5);
         let mut buf = [0; MAX_MESSAGE];
         let c_i = ConnectionId::new(&[1]).unwrap();
         let c_r = ConnectionId::new(&[2]).unwrap();

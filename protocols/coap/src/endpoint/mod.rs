@@ -325,6 +325,25 @@ impl<
         code: Code,
         build: impl FnOnce(&mut MessageWriter<'_>) -> Result<(), Overflow>,
     ) -> Result<ExchangeId, RequestError> {
+        if self.exchanges_free() <= S::RESERVED {
+            return Err(RequestError::Full);
+        }
+        self.request_from_reserve(now, to, reliability, code, build)
+    }
+
+    /// As [`Endpoint::request`], for what the security layer itself asks: it may take the exchanges that
+    /// [`Security::RESERVED`] keeps.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn request_from_reserve(
+        &mut self,
+        now: Instant,
+        to: S::Peer,
+        reliability: Reliability,
+        code: Code,
+        build: impl FnOnce(&mut MessageWriter<'_>) -> Result<(), Overflow>,
+    ) -> Result<ExchangeId, RequestError> {
         self.now = now;
         let mut build = Some(build);
         self.start_request(to, reliability, code, &mut |writer| once(&mut build, writer))

@@ -8,6 +8,7 @@ use crate::message::{Code, MessageWriter, Overflow};
 use crate::security::Security;
 use capmesh_wire::Instant;
 use core::net::SocketAddr;
+use core::ops::DerefMut;
 
 /// Adds options and a payload to a message.
 pub type Build<'a> = &'a mut dyn FnMut(&mut MessageWriter<'_>) -> Result<(), Overflow>;
@@ -82,8 +83,9 @@ pub trait Outbox<P> {
     fn address(&self, peer: P) -> Option<SocketAddr>;
 }
 
-/// An endpoint that lies elsewhere: one in static memory never passes over the stack.
-impl<P, O: Outbox<P> + ?Sized> Outbox<P> for &mut O {
+/// What has an endpoint inside of it, and an endpoint that lies elsewhere: one in static memory never
+/// passes over the stack.
+impl<P, O: DerefMut<Target: Outbox<P>>> Outbox<P> for O {
     fn respond(
         &mut self,
         now: Instant,

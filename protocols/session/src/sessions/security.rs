@@ -17,6 +17,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Security
     const AUTHENTICATES: bool = true;
     /// OSCORE's. A first request that becomes too long with message_3 goes without it.
     const OVERHEAD: usize = 45;
+    const RESERVED: usize = 1;
 
     fn address(&self, peer: Peer) -> Option<SocketAddr> {
         match peer {

@@ -17,7 +17,6 @@ use capmesh_coap::{Code, Endpoint};
 use capmesh_session::edhoc::{Credential, Identity, Kid};
 use capmesh_session::{Config, Entry, Peer, Record, Roster, SecureEndpoint, Sessions};
 use capmesh_wire::{Instant, NodeId, Role};
-use rand_core::{CryptoRng, RngCore};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -29,32 +28,7 @@ pub(crate) const N: usize = 4;
 pub(crate) const H: usize = 4;
 
 pub(crate) type Core<const N: usize, const H: usize> =
-    SecureEndpoint<Sessions<SharedRoster, TestRng, N, H>, MTU, 12, 12, 4, 256, 16_384>;
-
-/// Random numbers for keys, from a seed.
-#[derive(Clone, Debug)]
-pub(crate) struct TestRng(pub(crate) Dice);
-
-impl RngCore for TestRng {
-    fn next_u32(&mut self) -> u32 {
-        u32::try_from(self.0.roll() >> 32).unwrap()
-    }
-
-    fn next_u64(&mut self) -> u64 {
-        self.0.roll()
-    }
-
-    fn fill_bytes(&mut self, out: &mut [u8]) {
-        out.fill_with(|| self.0.roll().to_be_bytes()[0]);
-    }
-
-    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), rand_core::Error> {
-        self.fill_bytes(out);
-        Ok(())
-    }
-}
-
-impl CryptoRng for TestRng {}
+    SecureEndpoint<Sessions<SharedRoster, Dice, N, H>, MTU, 12, 12, 4, 256, 16_384>;
 
 /// A roster that all nodes of a test share and the test may change.
 #[derive(Clone, Debug, Default)]
@@ -138,7 +112,7 @@ impl<const N: usize, const H: usize> Node<N, H> {
         let coap = CoapConfig { nstart: 4, ..CoapConfig::default() };
         let mut dice = Dice::new(seed ^ u64::from(n) << 32);
         let seed = dice.seed();
-        let sessions = Sessions::new(now, config, identity(n), roster.clone(), TestRng(dice));
+        let sessions = Sessions::new(now, config, identity(n), roster.clone(), dice);
         Self {
             core: Box::new(SecureEndpoint::new(Endpoint::new(coap, sessions, seed))),
             taken: Vec::new(),

@@ -16,7 +16,6 @@ use capmesh_session::edhoc::{Credential, Identity, Kid};
 use capmesh_session::{Config, Entry, Peer, Roles, Roster, SecureEndpoint, Sessions};
 use capmesh_transfer::{BlobResource, Fetcher, Step};
 use capmesh_wire::{Instant, NodeId, Role};
-use rand_core::{CryptoRng, RngCore};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -24,33 +23,7 @@ use std::time::Duration;
 
 pub(crate) const MTU: usize = 1280;
 
-type Core = SecureEndpoint<Sessions<Members, Random, 4, 4>, MTU, 16, 16, 1, 256, 16_384>;
-
-/// Random numbers for keys, from a seed.
-#[derive(Debug)]
-pub(crate) struct Random(Dice);
-
-impl RngCore for Random {
-    fn next_u32(&mut self) -> u32 {
-        let [a, b, c, d, ..] = self.0.roll().to_le_bytes();
-        u32::from_le_bytes([a, b, c, d])
-    }
-
-    fn next_u64(&mut self) -> u64 {
-        self.0.roll()
-    }
-
-    fn fill_bytes(&mut self, out: &mut [u8]) {
-        out.fill_with(|| self.0.roll().to_be_bytes()[0]);
-    }
-
-    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), rand_core::Error> {
-        self.fill_bytes(out);
-        Ok(())
-    }
-}
-
-impl CryptoRng for Random {}
+type Core = SecureEndpoint<Sessions<Members, Dice, 4, 4>, MTU, 16, 16, 1, 256, 16_384>;
 
 /// The two of them.
 #[derive(Clone, Debug)]
@@ -163,7 +136,7 @@ impl Node {
         let mut dice = Dice::new(seed);
         let (endpoint, echo, keys) = (dice.seed(), dice.seed(), dice.roll());
         let config = Config::default();
-        let rng = Random(Dice::new(keys));
+        let rng = Dice::new(keys);
         let sessions = Sessions::new(now, config, identity(n), members, rng);
         let mut core = Box::new(Core::new(Endpoint::new(coap, sessions, endpoint)));
         let other = 1 - n;
