@@ -72,7 +72,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("capmesh-client", &["capmesh-gateway", "capmesh-placement", "capmesh-wire"]),
-    ("capmesh-registry-store", &["capmesh-wire"]),
+    ("capmesh-registry-store", &["capmesh-blob", "capmesh-wire"]),
     (
         "capmesh-registry",
         &[
