@@ -140,7 +140,7 @@ impl Net {
             address: address(at.into()),
             endpoint: Endpoint::new(
                 Config { nstart: 8, ..Config::default() },
-                Relaying(Plain),
+                Relaying::new(Plain),
                 [at + 1; 16],
             ),
             server: Server::new(
@@ -197,7 +197,8 @@ impl Net {
                 self.arrive(from, to, &bytes);
                 continue;
             }
-            let next = self.nodes.iter().filter_map(|node| node.endpoint.poll_timeout()).min();
+            let timeouts = |node: &Node| [node.endpoint.poll_timeout(), node.relay.poll_timeout()];
+            let next = self.nodes.iter().flat_map(timeouts).flatten().min();
             match next.filter(|next| *next <= until) {
                 Some(next) => self.now = self.now.max(next),
                 None => break,
@@ -230,6 +231,7 @@ impl Net {
         let Node { address, endpoint, server, relay, thing, told } = &mut self.nodes[at];
         let mut routes = [Route::at("thing", thing)];
         while server.poll(now, endpoint, &mut routes, &mut buf) {}
+        relay.poll(now, endpoint);
         while let Some(output) = endpoint.poll(now, &mut buf) {
             match output {
                 Output::Transmit { to, len } => {
@@ -426,6 +428,19 @@ fn a_target_that_does_not_answer_is_a_timeout() {
     let mut net = Net::new(3);
     net.deaf.push(2);
     assert_eq!(answer(&mut net, Code::GET, proxied("fd00::3")).0, Code::GATEWAY_TIMEOUT);
+    assert!(net.nodes[1].relay.is_empty());
+}
+
+#[test]
+fn one_that_takes_a_non_confirmable_request_and_does_not_answer_is_a_timeout_too() {
+    let mut net = Net::new(3);
+    net.deaf.push(2);
+    net.request(Reliability::NonConfirmable, Code::GET, proxied("fd00::3"));
+    net.run(Duration::from_secs(99));
+    assert_eq!(net.nodes[0].told, []);
+    net.run(Duration::from_secs(2));
+    let [Told::Response(late, true)] = &net.nodes[0].told[..] else { panic!("one response") };
+    assert_eq!(parsed(late).code(), Code::GATEWAY_TIMEOUT);
     assert!(net.nodes[1].relay.is_empty());
 }
 

@@ -16,7 +16,7 @@
 //! | 4.03 | the [`Policy`] does not permit it |
 //! | 5.02 | the target cannot be reached or made sense of; its response has an unknown unsafe option |
 //! | 5.03 | as many requests as there is room for are being relayed |
-//! | 5.04 | the target did not answer in time |
+//! | 5.04 | the target did not answer within 100 s |
 //! | 5.05 | the scheme is not `coap` |
 //! | 5.08 | Hop-Limit has run out (RFC 8768) |
 //!
@@ -25,10 +25,12 @@
 //! literals, or what the [`Policy`] knows (node ids, say); there is no DNS. Groups: a multicast target
 //! is refused. Other transports, and reverse proxying.
 
+mod detour;
 mod forward;
 mod security;
 mod target;
 
+pub use detour::DETOURS;
 pub use security::{Hop, HopBinding, Relaying};
 pub use target::Target;
 
@@ -41,6 +43,7 @@ use crate::option::OptionNumber;
 use crate::server::Outbox;
 use capmesh_wire::Instant;
 use core::net::SocketAddr;
+use core::time::Duration;
 use forward::{HopLimit, Onward};
 use heapless::Vec;
 
@@ -83,7 +86,12 @@ struct Relayed {
     exchange: ExchangeId,
     origin: Origin,
     observes: bool,
+    since: Instant,
 }
+
+/// How long a response is waited for. The endpoint must take answers for longer
+/// ([`Config::answer_timeout`](crate::endpoint::Config::answer_timeout)), or nobody hears of it.
+const PATIENCE: Duration = Duration::from_secs(100);
 
 /// Relays at most `N` requests and observations at once.
 #[derive(Debug)]
@@ -91,6 +99,13 @@ pub struct Relay<const N: usize> {
     /// How this relay calls itself in the diagnostic payload of 5.08.
     name: &'static str,
     relayed: Vec<Relayed, N>,
+}
+
+impl Relayed {
+    /// When it is not waited for any longer. An observation that has begun has no such time.
+    fn gives_up(&self) -> Option<Instant> {
+        matches!(self.origin, Origin::Responder(_)).then(|| self.since + PATIENCE)
+    }
 }
 
 impl<const N: usize> Relay<N> {
@@ -164,6 +179,22 @@ impl<const N: usize> Relay<N> {
         }
     }
 
+    /// Gives up what was not answered for 100 s: whoever asked hears 5.04 while they can be answered.
+    pub fn poll<P: Copy>(&mut self, now: Instant, out: &mut dyn Outbox<Hop<P>>) {
+        let is_over = |relayed: &Relayed| relayed.gives_up().is_some_and(|at| at <= now);
+        while let Some(at) = self.relayed.iter().position(is_over) {
+            let relayed = self.relayed.swap_remove(at);
+            out.cancel(now, relayed.exchange);
+            say(now, out, relayed.origin, Code::GATEWAY_TIMEOUT);
+        }
+    }
+
+    /// When to [`poll`](Self::poll) next.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.relayed.iter().filter_map(Relayed::gives_up).min()
+    }
+
     /// How many requests and observations are being relayed.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -227,7 +258,8 @@ impl<const N: usize> Relay<N> {
             _ => Code::BAD_GATEWAY,
         })?;
         let observes = request.option_uint(OptionNumber::OBSERVE) == Some(0);
-        let relayed = Relayed { exchange, origin: Origin::Responder(responder), observes };
+        let relayed =
+            Relayed { exchange, origin: Origin::Responder(responder), observes, since: now };
         if self.relayed.push(relayed).is_err() {
             out.cancel(now, exchange);
             return Err(Code::SERVICE_UNAVAILABLE);

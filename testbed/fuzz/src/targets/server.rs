@@ -123,7 +123,7 @@ pub fn run(data: &[u8]) {
     let mut world = World {
         feed,
         now: Instant::ZERO,
-        core: Box::new(Endpoint::new(config, Relaying(Plain), [1; 16])),
+        core: Box::new(Endpoint::new(config, Relaying::new(Plain), [1; 16])),
         server: Server::new(ServerConfig { block, ..Default::default() }, EchoKey::new([2; 16])),
         relay: Relay::new("fuzz"),
         thing: Thing::default(),
