@@ -3,12 +3,13 @@
 use crate::arguments::Arguments;
 use crate::sensors::Sensors;
 use capmesh_coap::endpoint::{Config as EndpointConfig, Endpoint};
+use capmesh_coap::relay::Relaying;
 use capmesh_node::config::{Budget, Config, Schedule, Sensor};
 use capmesh_node::site::Members;
 use capmesh_node::{Boot, Node, flash};
 use capmesh_runtime::Runtime;
 use capmesh_session::edhoc::Identity;
-use capmesh_session::{Config as SessionConfig, SecureEndpoint, Sessions};
+use capmesh_session::{Config as SessionConfig, RelayEndpoint, Sessions};
 use capmesh_wire::{Instant, Name, limits};
 use rand_core::{OsRng, RngCore};
 use std::net::SocketAddr;
@@ -16,8 +17,8 @@ use std::net::SocketAddr;
 /// The longest datagram: what IPv6 carries everywhere.
 const MTU: usize = 1280;
 
-/// Sessions with 64 peers, 32 exchanges, 64 observers.
-type Link = SecureEndpoint<Sessions<Members, OsRng, 64, 16>, MTU, 32, 32, 64, 512, 65_536>;
+/// Sessions with 64 peers, 32 exchanges, 64 observers; 16 requests of others are relayed at once.
+type Link = RelayEndpoint<Members, OsRng, 64, 16, MTU, 32, 32, 64, 512, 65_536, 16>;
 
 pub(crate) type LinuxNode = Node<Link, Runtime>;
 
@@ -76,7 +77,7 @@ fn link(now: Instant, identity: Identity) -> Link {
     let sessions = SessionConfig::for_host();
     let sessions = Sessions::new(now, sessions, identity, Members::new(), OsRng);
     let config = EndpointConfig { nstart: 8, ..EndpointConfig::default() };
-    SecureEndpoint::new(Endpoint::new(config, sessions, seed))
+    RelayEndpoint::new(Endpoint::new(config, Relaying::new(sessions), seed), "node")
 }
 
 #[cfg(test)]

@@ -66,6 +66,7 @@ mod index;
 mod limit;
 mod link;
 mod peer;
+mod relaying;
 mod secure;
 mod sessions;
 mod stats;
@@ -75,6 +76,7 @@ pub use error::HandshakeError;
 pub use limit::Rate;
 pub use link::{Link, Replaceable};
 pub use peer::{Entry, Member, Peer, Roles, Roster};
+pub use relaying::{PLACES, RelayEndpoint};
 pub use secure::{Handshakes, SecureEndpoint};
 #[cfg(feature = "persistence")]
 pub use sessions::Record;

@@ -65,6 +65,28 @@ pub trait Link: Outbox<Peer> {
 
     /// What the sessions have counted.
     fn stats(&self) -> &Stats;
+
+    /// Nobody may have requests relayed from now on. An endpoint that does not relay never lets them.
+    fn forbid_all(&mut self) {}
+
+    /// Somebody at this address may have requests relayed to all others that are named here, and they
+    /// to it ([`RelayEndpoint`](crate::RelayEndpoint)).
+    fn allow(&mut self, id: NodeId, address: SocketAddr) {
+        let _ = (id, address);
+    }
+
+    /// Introduces somebody who is reached through the relay at this address from now on. Returns
+    /// whether that is so: not if they are not on the roster, there is no room, or this endpoint
+    /// knows of no relays.
+    fn detour(&mut self, now: Instant, id: NodeId, relay: SocketAddr) -> bool {
+        let _ = (now, id, relay);
+        false
+    }
+
+    /// Somebody is reached at the address of its session again.
+    fn end_detour(&mut self, id: NodeId) {
+        let _ = id;
+    }
 }
 
 /// A roster in whose place another one can be put, when the site's members have changed.
@@ -134,6 +156,22 @@ impl<L: Link + ?Sized> Link for &mut L {
 
     fn stats(&self) -> &Stats {
         (**self).stats()
+    }
+
+    fn forbid_all(&mut self) {
+        (**self).forbid_all();
+    }
+
+    fn allow(&mut self, id: NodeId, address: SocketAddr) {
+        (**self).allow(id, address);
+    }
+
+    fn detour(&mut self, now: Instant, id: NodeId, relay: SocketAddr) -> bool {
+        (**self).detour(now, id, relay)
+    }
+
+    fn end_detour(&mut self, id: NodeId) {
+        (**self).end_detour(id);
     }
 }
 

@@ -56,6 +56,9 @@ pub trait Handshakes: Security {
     /// sent.
     fn sent(&mut self, now: Instant, attempt: usize, exchange: Option<ExchangeId>);
 
+    /// With whom a handshake is.
+    fn peer_of(&self, attempt: usize) -> Option<Self::Peer>;
+
     /// The handshake that a request belongs to.
     fn attempt_of(&self, exchange: ExchangeId) -> Option<usize>;
 
@@ -250,6 +253,10 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Handshak
         self.step_sent(attempt, exchange);
     }
 
+    fn peer_of(&self, attempt: usize) -> Option<Peer> {
+        self.peer_of_attempt(attempt)
+    }
+
     fn attempt_of(&self, exchange: ExchangeId) -> Option<usize> {
         self.attempt_with(exchange)
     }
@@ -269,37 +276,47 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Handshak
     }
 }
 
-/// A relay with sessions of its own.
+/// A relay with sessions of its own. Handshakes with those behind another relay go by way of that.
 impl<S: Handshakes> Handshakes for Relaying<S> {
     fn anonymous(address: SocketAddr) -> Self::Peer {
         Hop::Peer(S::anonymous(address))
     }
 
     fn step(&mut self, now: Instant) -> Option<Step> {
-        self.0.step(now)
+        let mut step = self.inner_mut().step(now);
+        if let Some(Step::Send { attempt, to, .. }) = &mut step
+            && let Some(target) = self.inner().peer_of(*attempt).and_then(|p| self.target_of(p))
+        {
+            *to = target;
+        }
+        step
     }
 
     fn step_timeout(&self) -> Option<Instant> {
-        self.0.step_timeout()
+        self.inner().step_timeout()
     }
 
     fn sent(&mut self, now: Instant, attempt: usize, exchange: Option<ExchangeId>) {
-        self.0.sent(now, attempt, exchange);
+        self.inner_mut().sent(now, attempt, exchange);
+    }
+
+    fn peer_of(&self, attempt: usize) -> Option<Self::Peer> {
+        self.inner().peer_of(attempt).map(Hop::Peer)
     }
 
     fn attempt_of(&self, exchange: ExchangeId) -> Option<usize> {
-        self.0.attempt_of(exchange)
+        self.inner().attempt_of(exchange)
     }
 
     fn answered(&mut self, now: Instant, attempt: usize, message: Message<'_>) {
-        self.0.answered(now, attempt, message);
+        self.inner_mut().answered(now, attempt, message);
     }
 
     fn unanswered(&mut self, now: Instant, attempt: usize, failure: Failure) {
-        self.0.unanswered(now, attempt, failure);
+        self.inner_mut().unanswered(now, attempt, failure);
     }
 
     fn clear_failures(&mut self) {
-        self.0.clear_failures();
+        self.inner_mut().clear_failures();
     }
 }

@@ -275,7 +275,16 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
             return;
         }
         let capsule = slot.capsule;
-        let Some(held) = self.install.held(flash, &self.store, &capsule) else { return };
+        let Some(held) = self.install.held(flash, &self.store, &capsule) else {
+            let plan = self.site.plan(flash, &self.store);
+            let kept = self.store.get(flash, ROW, id.0).and_then(Row::parse);
+            if let Some(row) = assignment_of(plan.as_ref(), kept.as_ref(), id)
+                && self.fetch_again(now, flash, &row).is_err()
+            {
+                self.reconcile = true;
+            }
+            return;
+        };
         let manifest = held.manifest;
         let needs = manifest.capsule.needs;
         let fits = Profile::new(&self.config, &manifest, manifest.module_size)
@@ -292,8 +301,21 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
                 slot.reason = Some(code);
             }
         }
-        let _ = now;
         self.changed.status = true;
+    }
+
+    /// Has the capsule of a row fetched if nobody does: after a start of the node, which remembers
+    /// what it is to run and not what it was fetching.
+    fn fetch_again(
+        &mut self,
+        now: Instant,
+        flash: &[u8],
+        row: &Assignment<'_>,
+    ) -> Result<(), Reason> {
+        if self.install.state(&row.capsule).is_none() {
+            self.want(now, flash, &row.capsule, plan_sources(row).into_iter())?;
+        }
+        Ok(())
     }
 
     /// After a start of the node: an instance that is on its way elsewhere still says so.
@@ -341,6 +363,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         let Some(held) = self.install.held(flash, &self.store, &row.capsule) else {
             slot.state = InstanceState::Fetching;
             slot.faults.retry_at = None;
+            self.fetch_again(now, flash, &row)?;
             return Ok(false);
         };
         if self.install.untrusted(flash, &self.store, &self.site).any(|d| d == row.capsule) {

@@ -24,17 +24,44 @@ pub(super) struct Reached {
     role: Role,
     /// Where they may be found, best first; none if only their own requests tell.
     addresses: Vec<SocketAddr>,
+    /// Who relays to them, if they cannot be reached directly.
+    relay: Option<NodeId>,
 }
 
 impl<E: Link, H: CapsuleHost> Node<E, H> {
-    /// Introduces those that the plan's rows name, at the addresses that its routes give.
+    /// Introduces those that the plan's rows name, at the addresses that its routes give or by way of
+    /// the relays that they name.
+    ///
+    /// This node relays between all those that its plan has direct routes to: who is to relay between
+    /// two others has routes to both.
     pub(super) fn reach_plan(&mut self, now: Instant, flash: &[u8], plan: &Plan<'_>) {
+        self.link.forbid_all();
         for route in plan.routes.iter() {
             let addresses = route.addresses.iter().map(|address| address.0).collect();
             self.note(flash, route.node, addresses);
+            self.note_relay(route.node, route.relay);
+            if route.relay.is_some() {
+                continue;
+            }
+            let known = self.reached.iter().find(|reached| reached.id == route.node);
+            for address in known.iter().flat_map(|known| &known.addresses) {
+                self.link.allow(route.node, *address);
+            }
         }
         for row in plan.assignments.iter() {
             self.reach(now, flash, others_of(&row));
+        }
+    }
+
+    /// Notes that somebody is behind a relay, or not any more.
+    fn note_relay(&mut self, id: NodeId, relay: Option<NodeId>) {
+        let Some(known) = self.reached.iter_mut().find(|reached| reached.id == id) else { return };
+        let before = core::mem::replace(&mut known.relay, relay);
+        if before.is_some() && relay.is_none() {
+            self.link.end_detour(id);
+            if let Some(address) = known.addresses.first() {
+                self.link.relocate(id, *address);
+            }
         }
     }
 
@@ -57,6 +84,8 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
                 known.addresses.truncate(limits::ADDRESSES - 1);
                 known.addresses.push(address);
                 self.introduce(now, id);
+                // Others may be on their way to or from there.
+                self.reconcile = true;
             }
             Some(_) => {}
             None => self.note(flash, id, [address].into()),
@@ -118,7 +147,8 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         }
     }
 
-    /// Introduces again those whose place among the sessions was taken by others.
+    /// Introduces again those whose place among the sessions was taken by others, and sees to it that
+    /// what goes to those behind relays takes its detour.
     pub(super) fn keep_reached(&mut self, now: Instant) {
         if now < self.reach_at {
             return;
@@ -126,7 +156,8 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         self.reach_at = now + REACH_AGAIN;
         for at in 0..self.reached.len() {
             let Some(reached) = self.reached.get(at) else { return };
-            if self.wanted.contains(&reached.id) && self.link.peer(reached.id).is_none() {
+            let is_lost = reached.relay.is_some() || self.link.peer(reached.id).is_none();
+            if is_lost && self.wanted.contains(&reached.id) {
                 self.introduce(now, reached.id);
             }
         }
@@ -137,6 +168,13 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
             self.wanted.push(id);
         }
         let Some(known) = self.reached.iter().find(|reached| reached.id == id) else { return };
+        if let Some(relay) = known.relay {
+            let relay = self.reached.iter().find(|reached| reached.id == relay);
+            let at = relay.and_then(|relay| relay.addresses.first());
+            if at.is_some_and(|at| self.link.detour(now, id, *at)) {
+                return;
+            }
+        }
         if let (None, Some(address)) = (self.link.peer(id), known.addresses.first()) {
             // Who is not on the roster any more is not introduced; nothing is sent to them then.
             let _ = self.link.introduce(now, id, *address);
@@ -153,7 +191,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         match self.reached.iter_mut().find(|reached| reached.id == id) {
             Some(known) if addresses.is_empty() => known.role = role,
             Some(known) => (known.role, known.addresses) = (role, addresses),
-            None if has_room => self.reached.push(Reached { id, role, addresses }),
+            None if has_room => self.reached.push(Reached { id, role, addresses, relay: None }),
             None => {}
         }
     }

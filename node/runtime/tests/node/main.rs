@@ -5,5 +5,6 @@ mod faults;
 mod install;
 mod life;
 mod moves;
+mod relay;
 mod trust;
 mod world;

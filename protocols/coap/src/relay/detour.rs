@@ -33,8 +33,8 @@ impl<P: Copy + PartialEq> Detours<P> {
         Self(Vec::new())
     }
 
-    pub(super) fn clear(&mut self) {
-        self.0.clear();
+    pub(super) fn end(&mut self, peer: P) {
+        self.0.retain(|detour| detour.peer != peer);
     }
 
     /// Returns whether there was room.

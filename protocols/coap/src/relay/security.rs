@@ -64,9 +64,9 @@ impl<S: Security> Relaying<S> {
         self.detours.set(Detour { peer, target, relay })
     }
 
-    /// Nobody is behind a relay any more.
-    pub fn clear_detours(&mut self) {
-        self.detours.clear();
+    /// Requests to `peer` go where its security layer has it again.
+    pub fn end_detour(&mut self, peer: S::Peer) {
+        self.detours.end(peer);
     }
 
     /// Where requests to whoever is behind `peer` go that are not sealed for it: what its relay is

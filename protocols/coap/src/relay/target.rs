@@ -19,6 +19,12 @@ pub struct Target<'a> {
 }
 
 impl<'a> Target<'a> {
+    /// A host and a port.
+    #[must_use]
+    pub const fn at(host: &'a str, port: u16) -> Self {
+        Self { host, port, local: None }
+    }
+
     /// Finds the target of `request`, from Proxy-Uri, which goes first, or else from Proxy-Scheme,
     /// Uri-Host and Uri-Port (RFC 7252 section 5.10.2).
     ///

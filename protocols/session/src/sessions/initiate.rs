@@ -9,7 +9,7 @@ use crate::edhoc::{
     AwaitMessage2, Completed, ConnectionId, EphemeralKey, Initiator, Message2, Refusal, TRUE,
 };
 use crate::error::HandshakeError;
-use crate::peer::{Entry, Roster};
+use crate::peer::{Entry, Peer, Roster};
 use crate::stats::count;
 use capmesh_coap::endpoint::{ExchangeId, Failure};
 use capmesh_coap::message::{Code, Message};
@@ -402,6 +402,12 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
             }
             _ => self.postpone(at, wait),
         }
+    }
+
+    /// With whom a handshake is.
+    pub(crate) fn peer_of_attempt(&self, at: usize) -> Option<Peer> {
+        let attempt = self.attempts.get(at)?.as_ref()?;
+        Some(Peer::Member(self.table.get(attempt.slot)?.member()))
     }
 
     /// The handshake that a request of the wrapper's belongs to.

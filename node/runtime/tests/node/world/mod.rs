@@ -9,6 +9,7 @@ pub(crate) mod site;
 
 use capmesh_coap::endpoint::{self, Event, ExchangeId, Outcome, Reliability, Via};
 use capmesh_coap::option::OptionNumber;
+use capmesh_coap::relay::Relaying;
 use capmesh_coap::{Code, Endpoint, MessageWriter};
 use capmesh_node::flash::nor::{Nor, Tear};
 use capmesh_node::flash::{Done, Op, Owner, Store, kinds};
@@ -16,7 +17,7 @@ use capmesh_node::site::Members;
 use capmesh_node::{Boot, Config, Input, Node, Output};
 use capmesh_runtime::Runtime;
 use capmesh_session::edhoc::{self, Identity};
-use capmesh_session::{Peer, Replaceable as _, SecureEndpoint, Sessions};
+use capmesh_session::{Peer, RelayEndpoint, Replaceable as _, SecureEndpoint, Sessions};
 use capmesh_wire::clock::{TimeReply, TimeRequest};
 use capmesh_wire::control::{Command, Reply};
 use capmesh_wire::cose::SigningKey;
@@ -34,7 +35,11 @@ use std::time::Duration;
 
 pub(crate) const MTU: usize = 1280;
 
+/// The endpoint of the gateway.
 pub(crate) type Core = SecureEndpoint<Sessions<Members, Dice, 8, 4>, MTU, 24, 16, 8, 128, 16_384>;
+
+/// The endpoint of a node.
+pub(crate) type NodeCore = RelayEndpoint<Members, Dice, 8, 4, MTU, 24, 16, 8, 128, 16_384, 4>;
 
 /// SplitMix64.
 #[derive(Clone, Debug)]
@@ -145,7 +150,12 @@ pub(crate) fn roster(version: u32, nodes: u8, revoked: &[u8]) -> Vec<u8> {
     out
 }
 
-fn core(name: &str, n: u8, seed: u64) -> Core {
+/// Sessions of somebody without members yet, and what an endpoint needs beside them.
+fn sessions(
+    name: &str,
+    n: u8,
+    seed: u64,
+) -> (endpoint::Config, Sessions<Members, Dice, 8, 4>, [u8; 16]) {
     let mut dice = Dice(seed ^ u64::from(n) << 40);
     let config = endpoint::Config { nstart: 8, ..endpoint::Config::default() };
     let sessions = Sessions::new(
@@ -157,7 +167,17 @@ fn core(name: &str, n: u8, seed: u64) -> Core {
     );
     let mut seed = [0; 16];
     dice.fill_bytes(&mut seed);
+    (config, sessions, seed)
+}
+
+fn core(name: &str, n: u8, seed: u64) -> Core {
+    let (config, sessions, seed) = sessions(name, n, seed);
     SecureEndpoint::new(Endpoint::new(config, sessions, seed))
+}
+
+fn node_core(name: &str, n: u8, seed: u64) -> NodeCore {
+    let (config, sessions, seed) = sessions(name, n, seed);
+    RelayEndpoint::new(Endpoint::new(config, Relaying::new(sessions), seed), "node")
 }
 
 /// A node, its flash, and what it has done to the world.
@@ -165,7 +185,7 @@ pub(crate) struct Machine {
     pub(crate) n: u8,
     pub(crate) config: Config,
     pub(crate) nor: Nor,
-    pub(crate) node: Option<Box<Node<Core, Runtime>>>,
+    pub(crate) node: Option<Box<Node<NodeCore, Runtime>>>,
     /// When the operation that flash works on is done, and what it is.
     flashing: Option<(Instant, OwnedOp)>,
     pub(crate) actuations: Vec<(Instant, u8, f64)>,
@@ -234,7 +254,7 @@ impl Machine {
         self.boots += 1;
         let flash = self.nor.bytes();
         let boot = Boot::new(self.config.clone(), flash, [9; 32]).unwrap();
-        let link = core(&format!("n{}", self.n), self.n, seed ^ u64::from(self.boots) << 48);
+        let link = node_core(&format!("n{}", self.n), self.n, seed ^ u64::from(self.boots) << 48);
         let node = boot.start(now, flash, link, Runtime::new(), seed + u64::from(self.boots));
         self.node = Some(Box::new(node));
     }
@@ -326,6 +346,8 @@ pub(crate) struct World {
     pub(crate) chaos: u64,
     /// Nodes that hear and are heard by nobody.
     pub(crate) cut: Vec<u8>,
+    /// Pairs that do not hear each other.
+    pub(crate) walls: Vec<(u8, u8)>,
     on_the_way: BTreeMap<(Instant, u64), Datagram>,
 }
 
@@ -352,6 +374,7 @@ impl World {
             sent: 0,
             chaos: 0,
             cut: Vec::new(),
+            walls: Vec::new(),
             on_the_way: BTreeMap::new(),
         }
     }
@@ -402,9 +425,21 @@ impl World {
         self.gateway.observed.take().map_or(Vec::new(), |(_, seen)| seen)
     }
 
+    /// A node that hears both of two nodes which do not hear each other.
+    pub(crate) fn relay_between(&self, a: u8, b: u8) -> Option<u8> {
+        let hear = |a, b| !self.walls.contains(&(a, b)) && !self.walls.contains(&(b, a));
+        let mut others =
+            self.machines.iter().map(|machine| machine.n).filter(|n| ![a, b].contains(n));
+        others.find(|relay| !hear(a, b) && hear(a, *relay) && hear(b, *relay))
+    }
+
     fn post(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
         self.sent += 1;
         let is_cut = |a: SocketAddr| self.cut.iter().any(|n| address(*n) == a);
+        let pair = |(a, b)| [(from, to), (to, from)].contains(&(address(a), address(b)));
+        if self.walls.iter().copied().any(pair) {
+            return;
+        }
         if is_cut(from) || is_cut(to) || self.dice.below(100) < self.faults.loss {
             return;
         }

@@ -28,10 +28,10 @@ pub(crate) fn plan(world: &mut World, revision: u32, rows: &[(u8, &RowOf)]) {
             (1..=world.machines.len() as u8).map(|n| [Address(address(n))]).collect();
         let routes: Vec<_> = (1_u8..)
             .zip(&addresses)
-            .map(|(n, addresses)| Route {
-                node: node_id(n),
+            .map(|(to, addresses)| Route {
+                node: node_id(to),
                 addresses: List::new(addresses).unwrap(),
-                relay: None,
+                relay: world.relay_between(n, to).map(node_id),
             })
             .collect();
         let plan = Plan {

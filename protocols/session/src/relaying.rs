@@ -1,0 +1,390 @@
+//! The endpoint that relays between others, and reaches its own peers through relays.
+
+use crate::link::{Link, Replaceable};
+use crate::peer::Peer;
+use crate::secure::SecureEndpoint;
+use crate::sessions::{IntroduceError, Sessions};
+use crate::stats::Stats;
+use capmesh_coap::endpoint::{
+    Endpoint, Event, ExchangeId, ObservationId, ObserveError, Output, Reliability, RequestError,
+    RespondError, Responder, Via,
+};
+use capmesh_coap::message::Code;
+use capmesh_coap::relay::{Decision, Hop, Policy, Relay, Relaying, Target};
+use capmesh_coap::server::{Build, Outbox};
+use capmesh_wire::{Instant, NodeId};
+use core::net::{IpAddr, Ipv6Addr, SocketAddr};
+use heapless::Vec;
+use rand_core::{CryptoRng, RngCore};
+
+/// Addresses that are relayed between. More are not noted.
+pub const PLACES: usize = 64;
+
+/// The port of `coap` URIs (RFC 7252 section 6.1).
+const PORT: u16 = 5683;
+
+/// A [`SecureEndpoint`] that also does what the mesh needs where nodes cannot reach each other:
+///
+/// - Requests to a peer behind a relay ([`Link::detour`]) go to that relay, which is told whom they are
+///   for; OSCORE and EDHOC stay between the two ends.
+/// - It relays between those it was told of ([`Link::allow`]), and for nobody else, `RELAYED` requests
+///   and observations at once.
+///
+/// A relay is told whom a request is for by an address that says who it is rather than where: in the
+/// prefix for discarding (100::/64, RFC 6666), so that it leads nowhere if it is ever taken for a
+/// place. So only the relay has to know where somebody is. A request to the address itself of somebody
+/// that it was told of is relayed as well.
+///
+/// The other numbers are those of the [`Endpoint`].
+#[derive(Debug)]
+pub struct RelayEndpoint<
+    R: Replaceable,
+    G: RngCore + CryptoRng,
+    const N: usize,
+    const H: usize,
+    const MTU: usize,
+    const EXCHANGES: usize,
+    const UNANSWERED: usize,
+    const OBSERVERS: usize,
+    const RECENT: usize,
+    const REPLIES: usize,
+    const RELAYED: usize,
+> {
+    endpoint: SecureEndpoint<
+        Relaying<Sessions<R, G, N, H>>,
+        MTU,
+        EXCHANGES,
+        UNANSWERED,
+        OBSERVERS,
+        RECENT,
+        REPLIES,
+    >,
+    relay: Relay<RELAYED>,
+    places: Places,
+}
+
+/// Those that are relayed between, and where they are.
+#[derive(Debug)]
+struct Places(Vec<(NodeId, SocketAddr), PLACES>);
+
+impl Policy for Places {
+    fn route(&self, from: SocketAddr, target: &Target<'_>) -> Decision {
+        if !self.0.iter().any(|(_, address)| *address == from) {
+            return Decision::Refuse;
+        }
+        let Some(named) = target.literal() else { return Decision::NoRoute };
+        let place = match named_by(named) {
+            Some(id) => self.0.iter().find(|(known, _)| *known == id),
+            None => self.0.iter().find(|(_, address)| *address == named),
+        };
+        match place {
+            // Whoever forges the address of another has no answer of any length relayed to it: the
+            // target gives those to nobody but its peers.
+            Some((_, to)) => Decision::Pass { to: *to, is_relay: false, is_verified: true },
+            None => Decision::NoRoute,
+        }
+    }
+}
+
+/// What a relay is told of somebody.
+fn name_of(id: NodeId) -> SocketAddr {
+    let [a, b, c, d, e, f, g, h] = *id.as_bytes();
+    let address = [0x01, 0, 0, 0, 0, 0, 0, 0, a, b, c, d, e, f, g, h];
+    SocketAddr::from((Ipv6Addr::from(address), PORT))
+}
+
+/// Who is meant by such an address.
+fn named_by(address: SocketAddr) -> Option<NodeId> {
+    let IpAddr::V6(ip) = address.ip() else { return None };
+    match ip.octets() {
+        [0x01, 0, 0, 0, 0, 0, 0, 0, id @ ..] => Some(NodeId::from_bytes(id)),
+        _ => None,
+    }
+}
+
+impl<
+    R: Replaceable,
+    G: RngCore + CryptoRng,
+    const N: usize,
+    const H: usize,
+    const MTU: usize,
+    const EXCHANGES: usize,
+    const UNANSWERED: usize,
+    const OBSERVERS: usize,
+    const RECENT: usize,
+    const REPLIES: usize,
+    const RELAYED: usize,
+> RelayEndpoint<R, G, N, H, MTU, EXCHANGES, UNANSWERED, OBSERVERS, RECENT, REPLIES, RELAYED>
+{
+    /// Wraps an endpoint. `name` is what it calls itself where a relay says who it is (see
+    /// [`Relay::new`]).
+    #[must_use]
+    pub const fn new(
+        endpoint: Endpoint<
+            Relaying<Sessions<R, G, N, H>>,
+            MTU,
+            EXCHANGES,
+            UNANSWERED,
+            OBSERVERS,
+            RECENT,
+            REPLIES,
+        >,
+        name: &'static str,
+    ) -> Self {
+        Self {
+            endpoint: SecureEndpoint::new(endpoint),
+            relay: Relay::new(name),
+            places: Places(Vec::new()),
+        }
+    }
+
+    /// The sessions.
+    #[must_use]
+    pub fn sessions(&self) -> &Sessions<R, G, N, H> {
+        self.endpoint.security().inner()
+    }
+
+    /// The sessions, to be changed.
+    pub fn sessions_mut(&mut self) -> &mut Sessions<R, G, N, H> {
+        self.endpoint.security_mut().inner_mut()
+    }
+
+    /// How many requests and observations of others are being relayed.
+    #[must_use]
+    pub fn relayed(&self) -> usize {
+        self.relay.len()
+    }
+}
+
+impl<
+    R: Replaceable,
+    G: RngCore + CryptoRng,
+    const N: usize,
+    const H: usize,
+    const MTU: usize,
+    const EXCHANGES: usize,
+    const UNANSWERED: usize,
+    const OBSERVERS: usize,
+    const RECENT: usize,
+    const REPLIES: usize,
+    const RELAYED: usize,
+> Link
+    for RelayEndpoint<R, G, N, H, MTU, EXCHANGES, UNANSWERED, OBSERVERS, RECENT, REPLIES, RELAYED>
+{
+    fn handle<'b>(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        via: Via,
+        datagram: &'b [u8],
+        scratch: &'b mut [u8],
+    ) -> Option<Event<'b, Peer>> {
+        let event = self.endpoint.handle(now, from, via, datagram, scratch)?;
+        match self.relay.handle(now, &mut self.endpoint, &self.places, event)? {
+            Event::Request { responder, peer: Hop::Peer(peer), message, via } => {
+                Some(Event::Request { responder, peer, message, via })
+            }
+            Event::Response { exchange, peer: Hop::Peer(peer), message, last } => {
+                Some(Event::Response { exchange, peer, message, last })
+            }
+            // What has no peer of this side's is the relay's.
+            _ => None,
+        }
+    }
+
+    fn poll(&mut self, now: Instant, buf: &mut [u8]) -> Option<Output> {
+        self.relay.poll(now, &mut self.endpoint);
+        loop {
+            match self.endpoint.poll(now, buf)? {
+                Output::Outcome(outcome) => {
+                    let outcome = self.relay.handle_outcome(now, &mut self.endpoint, outcome);
+                    if let Some(outcome) = outcome {
+                        return Some(Output::Outcome(outcome));
+                    }
+                }
+                output => return Some(output),
+            }
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        let timeouts = [self.endpoint.poll_timeout(), self.relay.poll_timeout()];
+        timeouts.into_iter().flatten().min()
+    }
+
+    fn mtu(&self) -> usize {
+        MTU
+    }
+
+    fn own_id(&self) -> NodeId {
+        self.sessions().own_id()
+    }
+
+    fn introduce(
+        &mut self,
+        now: Instant,
+        id: NodeId,
+        address: SocketAddr,
+    ) -> Result<Peer, IntroduceError> {
+        self.sessions_mut().introduce(now, id, address)
+    }
+
+    fn relocate(&mut self, id: NodeId, address: SocketAddr) -> bool {
+        self.sessions_mut().relocate(id, address)
+    }
+
+    fn peer(&self, id: NodeId) -> Option<Peer> {
+        self.sessions().peer(id)
+    }
+
+    fn serial(&self, id: NodeId) -> Option<u32> {
+        self.sessions().serial(id)
+    }
+
+    fn set_roster(&mut self, now: Instant, roster: &capmesh_wire::Roster<'_>) {
+        self.sessions_mut().roster_mut().replace(roster);
+        self.sessions_mut().revalidate(now);
+    }
+
+    fn set_unix_time(&mut self, now: Instant, seconds: u64) {
+        self.sessions_mut().set_unix_time(now, seconds);
+    }
+
+    fn stats(&self) -> &Stats {
+        self.sessions().stats()
+    }
+
+    fn forbid_all(&mut self) {
+        self.places.0.clear();
+    }
+
+    fn allow(&mut self, id: NodeId, address: SocketAddr) {
+        // One that finds no room is not relayed for.
+        let _ = self.places.0.push((id, address));
+    }
+
+    fn detour(&mut self, now: Instant, id: NodeId, relay: SocketAddr) -> bool {
+        // What the peer sends comes from the relay, too: that is where its session is.
+        let Ok(peer) = self.introduce(now, id, relay) else { return false };
+        self.endpoint.security_mut().set_detour(peer, name_of(id), relay)
+    }
+
+    fn end_detour(&mut self, id: NodeId) {
+        if let Some(peer) = self.peer(id) {
+            self.endpoint.security_mut().end_detour(peer);
+        }
+    }
+}
+
+/// What goes out for this side, with its peers in the place of hops.
+impl<
+    R: Replaceable,
+    G: RngCore + CryptoRng,
+    const N: usize,
+    const H: usize,
+    const MTU: usize,
+    const EXCHANGES: usize,
+    const UNANSWERED: usize,
+    const OBSERVERS: usize,
+    const RECENT: usize,
+    const REPLIES: usize,
+    const RELAYED: usize,
+> Outbox<Peer>
+    for RelayEndpoint<R, G, N, H, MTU, EXCHANGES, UNANSWERED, OBSERVERS, RECENT, REPLIES, RELAYED>
+{
+    fn respond(
+        &mut self,
+        now: Instant,
+        to: Responder,
+        code: Code,
+        build: Build<'_>,
+    ) -> Result<(), RespondError> {
+        self.endpoint.respond(now, to, code, build)
+    }
+
+    fn ignore(&mut self, now: Instant, to: Responder) {
+        self.endpoint.ignore(now, to);
+    }
+
+    fn reject(&mut self, to: Responder) {
+        self.endpoint.reject(to);
+    }
+
+    fn mark_verified(&mut self, to: Responder) {
+        self.endpoint.mark_verified(to);
+    }
+
+    fn accept_observation(
+        &mut self,
+        now: Instant,
+        to: Responder,
+    ) -> Result<ObservationId, ObserveError> {
+        self.endpoint.accept_observation(now, to)
+    }
+
+    fn notify(
+        &mut self,
+        now: Instant,
+        observation: ObservationId,
+        reliability: Reliability,
+        code: Code,
+        build: Build<'_>,
+    ) -> Result<(), RespondError> {
+        self.endpoint.notify(now, observation, reliability, code, build)
+    }
+
+    fn end_observation(&mut self, observation: ObservationId) {
+        self.endpoint.end_observation(observation);
+    }
+
+    fn request(
+        &mut self,
+        now: Instant,
+        to: Peer,
+        reliability: Reliability,
+        code: Code,
+        build: Build<'_>,
+    ) -> Result<ExchangeId, RequestError> {
+        self.endpoint.request(now, Hop::Peer(to), reliability, code, build)
+    }
+
+    fn cancel(&mut self, now: Instant, exchange: ExchangeId) -> bool {
+        self.endpoint.cancel(now, exchange)
+    }
+
+    fn address(&self, peer: Peer) -> Option<SocketAddr> {
+        Outbox::address(&self.endpoint, Hop::Peer(peer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_an_address_that_leads_nowhere() {
+        let id = NodeId::from_bytes([1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(name_of(id), "[100::102:304:506:708]:5683".parse().unwrap());
+        assert_eq!(named_by(name_of(id)), Some(id));
+        assert_eq!(named_by("[fd00::1]:5683".parse().unwrap()), None);
+        assert_eq!(named_by("192.0.2.1:5683".parse().unwrap()), None);
+    }
+
+    #[test]
+    fn it_is_relayed_between_those_who_are_allowed_and_nobody_else() {
+        let [a, b, stranger]: [SocketAddr; 3] =
+            ["192.0.2.1:7", "192.0.2.2:7", "192.0.2.3:7"].map(|text| text.parse().unwrap());
+        let (of_a, of_b) = (NodeId::from_bytes([1; 8]), NodeId::from_bytes([2; 8]));
+        let places = Places(Vec::from_slice(&[(of_a, a), (of_b, b)]).unwrap());
+        let route = |from, to: SocketAddr| {
+            let host = std::string::ToString::to_string(&to.ip());
+            places.route(from, &Target::at(&host, to.port()))
+        };
+        let pass = Decision::Pass { to: b, is_relay: false, is_verified: true };
+        assert_eq!(route(a, name_of(of_b)), pass);
+        assert_eq!(route(a, b), pass);
+        assert_eq!(route(stranger, name_of(of_b)), Decision::Refuse);
+        assert_eq!(route(a, stranger), Decision::NoRoute);
+        assert_eq!(route(a, name_of(NodeId::from_bytes([3; 8]))), Decision::NoRoute);
+    }
+}
