@@ -18,6 +18,7 @@
 //!   what it is measured under, [`script`] reads it from lines of JSON, [`codec`] translates messages.
 //! - [`reading`] makes a description of a manifest.
 //! - [`meter`] counts what is allocated.
+//! - [`cli`] is all of it as commands, for `capmesh-capsule` and for `capmesh capsule`.
 //!
 //! # Invariants
 //! - What packs is admitted by the runtime of this version, with its own reasons if not.
@@ -31,6 +32,7 @@
 
 pub mod assemble;
 pub mod build;
+pub mod cli;
 pub mod codec;
 pub mod forecast;
 pub mod load;

@@ -1,7 +1,6 @@
 //! `capmesh-capsule`: from nothing to a signed capsule, on an author's machine.
 
-mod cli;
-
+use capmesh_capsule::cli::Arguments;
 use capmesh_capsule::meter::Meter;
 use clap::Parser;
 use std::process::ExitCode;
@@ -11,7 +10,7 @@ use std::process::ExitCode;
 static METER: Meter = Meter;
 
 fn main() -> ExitCode {
-    match cli::run(cli::Arguments::parse()) {
+    match Arguments::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("error: {failure}");

@@ -1,15 +1,19 @@
 //! The `capmesh` command.
 
+use capmesh_capsule::meter::Meter;
 use clap::Parser as _;
 use std::process::ExitCode;
 
+/// Counts what capsules take while they are measured.
+#[global_allocator]
+static METER: Meter = Meter;
+
 fn main() -> ExitCode {
-    let arguments = capmesh::commands::Arguments::parse();
-    match capmesh::commands::run(&arguments) {
+    match capmesh::commands::run(capmesh::commands::Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("capmesh: {error:#}");
-            ExitCode::FAILURE
+            capmesh::commands::code(&error)
         }
     }
 }

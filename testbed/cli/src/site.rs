@@ -160,12 +160,12 @@ impl Site {
         let Some(node) = found else {
             let names: Vec<_> = nodes.iter().map(|node| node.name.as_str()).collect();
             match names.as_slice() {
-                [] => bail!("the site has no nodes yet; `capmesh node adopt` adds one"),
+                [] => bail!("the site has no nodes yet; `capmesh direct adopt` adds one"),
                 names => bail!("no node is called {name:?}; there are {}", names.join(", ")),
             }
         };
         let address = node.address.with_context(|| {
-            format!("where {name} is is not known; `capmesh node at {name} ADDRESS` says so")
+            format!("where {name} is is not known; `capmesh direct at {name} ADDRESS` says so")
         })?;
         Ok((node.id, address))
     }

@@ -1,8 +1,8 @@
 //! `build` and `check`.
 
 use super::{Failure, grouped, write};
-use capmesh_capsule::assemble::{self, Assembled};
-use capmesh_capsule::seal::{self, Sealed};
+use crate::assemble::{self, Assembled};
+use crate::seal::{self, Sealed};
 use capmesh_keyfile::Key;
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 /// It is measured under messages made up from its schemas at the rates of capsule.toml, or under
 /// the file samples.jsonl beside it (lines as for `run`).
 #[derive(Debug, Args)]
-pub(crate) struct Build {
+pub struct Build {
     /// The capsule's folder, or its capsule.toml.
     #[arg(default_value = ".")]
     path: PathBuf,
@@ -87,7 +87,7 @@ fn seal(assembled: &Assembled, key: &Key) -> Result<Sealed, Failure> {
 ///
 /// Does all that `build` does up to signing, and says what it found.
 #[derive(Debug, Args)]
-pub(crate) struct Check {
+pub struct Check {
     /// The capsule's folder, or its capsule.toml.
     #[arg(default_value = ".")]
     path: PathBuf,

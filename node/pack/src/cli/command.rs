@@ -2,9 +2,9 @@
 
 use super::wires::{self, parse_instance, parse_node};
 use super::{Failure, read, run, write};
-use capmesh_capsule::codec;
-use capmesh_capsule::reading;
-use capmesh_capsule::seal::{self, Sealed};
+use crate::codec;
+use crate::reading;
+use crate::seal::{self, Sealed};
 use capmesh_description::{Description, Schema, Value};
 use capmesh_wire::cbor::encode;
 use capmesh_wire::control::{
@@ -30,7 +30,7 @@ use std::path::{Path, PathBuf};
 ///   aiocoap-client -m PUT --content-format 65110 --payload @clean.capsule coap://[fe80::1%eth0]/x
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
-pub(crate) struct Arguments {
+pub struct Arguments {
     /// Where the command goes; standard output if absent.
     #[arg(long, short)]
     out: Option<PathBuf>,

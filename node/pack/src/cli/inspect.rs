@@ -1,11 +1,11 @@
 //! `inspect`.
 
 use super::{Failure, grouped, read};
-use capmesh_capsule::codec::hex;
-use capmesh_capsule::forecast;
-use capmesh_capsule::module::{self, Hints};
-use capmesh_capsule::reading;
-use capmesh_capsule::seal::{self, Sealed};
+use crate::codec::hex;
+use crate::forecast;
+use crate::module::{self, Hints};
+use crate::reading;
+use crate::seal::{self, Sealed};
 use capmesh_wire::bundle::MAGIC;
 use capmesh_wire::manifest::{Capsule, Service};
 use capmesh_wire::schema::{FieldType, Fields, Unit};
@@ -18,7 +18,7 @@ use std::path::PathBuf;
 /// Reads a capsule (.capsule) and checks every digest in it, or a module (.wasm, .wat) and says
 /// whether a node would take it. A signature is verified with --publisher.
 #[derive(Debug, Args)]
-pub(crate) struct Inspect {
+pub struct Inspect {
     /// The capsule or module.
     file: PathBuf,
     /// The publisher's credential (.ccs), to verify the signature with.

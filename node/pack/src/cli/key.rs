@@ -1,7 +1,7 @@
 //! `keygen` and `sign`.
 
 use super::{Failure, read, write};
-use capmesh_capsule::seal;
+use crate::seal;
 use capmesh_keyfile::Key;
 use clap::Args;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use std::path::PathBuf;
 /// ending `.ccs`, the credential to put on a site's roster with the role `publisher`. A key that is
 /// there already is not overwritten.
 #[derive(Debug, Args)]
-pub(crate) struct Keygen {
+pub struct Keygen {
     /// Where the key goes.
     #[arg(default_value = "publisher.pem")]
     file: PathBuf,
@@ -42,7 +42,7 @@ impl Keygen {
 /// The manifest stays as it is but for the signature; the capsule gets another digest, as that covers
 /// the signature.
 #[derive(Debug, Args)]
-pub(crate) struct Sign {
+pub struct Sign {
     /// The capsule, as `build` writes it.
     file: PathBuf,
     /// The private key (PEM).

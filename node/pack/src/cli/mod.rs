@@ -8,7 +8,7 @@ mod new;
 mod run;
 mod wires;
 
-use capmesh_capsule::assemble::AssembleError;
+use crate::assemble::AssembleError;
 use capmesh_keyfile::KeyError;
 use clap::{Parser, Subcommand};
 use std::fmt;
@@ -25,13 +25,15 @@ use std::process::ExitCode;
 /// 3 something is missing on this machine or cannot be read or written.
 #[derive(Debug, Parser)]
 #[command(name = "capmesh-capsule", version, verbatim_doc_comment)]
-pub(crate) struct Arguments {
+pub struct Arguments {
     #[command(subcommand)]
     verb: Verb,
 }
 
+/// What can be done to a capsule, for commands that have it among their own.
+#[expect(missing_docs, reason = "each says at its type what it does, which is its help")]
 #[derive(Debug, Subcommand)]
-enum Verb {
+pub enum Verb {
     New(new::New),
     Build(build::Build),
     Check(build::Check),
@@ -42,22 +44,38 @@ enum Verb {
     Command(command::Arguments),
 }
 
-pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
-    match arguments.verb {
-        Verb::New(new) => new.run(),
-        Verb::Build(build) => build.run(),
-        Verb::Check(check) => check.run(),
-        Verb::Run(run) => run.run(),
-        Verb::Inspect(inspect) => inspect.run(),
-        Verb::Keygen(keygen) => keygen.run(),
-        Verb::Sign(sign) => sign.run(),
-        Verb::Command(command) => command.run(),
+impl Arguments {
+    /// Does what they say.
+    ///
+    /// # Errors
+    /// If that is not possible, with whose fault it is.
+    pub fn run(self) -> Result<(), Failure> {
+        self.verb.run()
+    }
+}
+
+impl Verb {
+    /// Does it.
+    ///
+    /// # Errors
+    /// If that is not possible, with whose fault it is.
+    pub fn run(self) -> Result<(), Failure> {
+        match self {
+            Self::New(new) => new.run(),
+            Self::Build(build) => build.run(),
+            Self::Check(check) => check.run(),
+            Self::Run(run) => run.run(),
+            Self::Inspect(inspect) => inspect.run(),
+            Self::Keygen(keygen) => keygen.run(),
+            Self::Sign(sign) => sign.run(),
+            Self::Command(command) => command.run(),
+        }
     }
 }
 
 /// Why a command failed, and whose fault it is.
 #[derive(Debug)]
-pub(crate) enum Failure {
+pub enum Failure {
     /// What was given is at fault.
     Given(String),
     /// Something about this machine is.
@@ -65,7 +83,9 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    pub(crate) fn code(&self) -> ExitCode {
+    /// What the process ends with.
+    #[must_use]
+    pub fn code(&self) -> ExitCode {
         match self {
             Self::Given(_) => ExitCode::from(1),
             Self::Machine(_) => ExitCode::from(3),
@@ -87,6 +107,8 @@ impl fmt::Display for Failure {
         f.write_str(text)
     }
 }
+
+impl std::error::Error for Failure {}
 
 impl From<AssembleError> for Failure {
     fn from(error: AssembleError) -> Self {

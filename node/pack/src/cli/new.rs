@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 ///   capmesh-capsule build --key publisher.pem
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
-pub(crate) struct New {
+pub struct New {
     /// The folder, whose last part is the capsule's name.
     path: PathBuf,
     /// What it is written in.

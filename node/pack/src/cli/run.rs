@@ -1,13 +1,13 @@
 //! `run`.
 
 use super::{Failure, read};
-use capmesh_capsule::assemble;
-use capmesh_capsule::load::{self, Happening};
-use capmesh_capsule::module::{self, Hints, Packed};
-use capmesh_capsule::reading;
-use capmesh_capsule::rehearsal::{Rehearsal, Trapped};
-use capmesh_capsule::script::{self, Step, What};
-use capmesh_capsule::{codec, seal};
+use crate::assemble;
+use crate::load::{self, Happening};
+use crate::module::{self, Hints, Packed};
+use crate::reading;
+use crate::rehearsal::{Rehearsal, Trapped};
+use crate::script::{self, Step, What};
+use crate::{codec, seal};
 use capmesh_description::{Description, Value};
 use capmesh_runtime::{Effect, Event};
 use capmesh_wire::bundle::MAGIC;
@@ -32,7 +32,7 @@ use std::path::PathBuf;
 /// With --generate messages are made up from the schemas instead.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
-pub(crate) struct Run {
+pub struct Run {
     /// The capsule's folder or capsule.toml (it is built first), or a built .capsule.
     #[arg(default_value = ".")]
     path: PathBuf,

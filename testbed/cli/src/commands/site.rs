@@ -52,7 +52,7 @@ pub(super) fn run(at: &Context, command: &Site) -> Result<()> {
             } else {
                 println!("site {name:?} in {directory}, with an operator and a publisher");
                 println!("next: start a node (capmesh-node) and adopt it by the claim it prints:");
-                println!("  capmesh node adopt CLAIM --at ADDRESS");
+                println!("  capmesh direct adopt CLAIM --at ADDRESS");
             }
         }
         Site::Ls => {
@@ -75,7 +75,7 @@ pub(super) fn run(at: &Context, command: &Site) -> Result<()> {
                 let names: Vec<_> = Role::ALL.iter().map(|role| role.name()).collect();
                 format!("{role:?} is not a role; roles are {}", names.join(", "))
             })?;
-            ensure!(role != Role::Node, "a node has its own key; `capmesh node adopt` adds it");
+            ensure!(role != Role::Node, "a node has its own key; `capmesh direct adopt` adds it");
             let id = at.site()?.make_member(name, role)?;
             println!("{name} is {id}, with the role of a {role}");
         }
@@ -85,7 +85,7 @@ pub(super) fn run(at: &Context, command: &Site) -> Result<()> {
         }
         Site::Revoke { name } => {
             let id = at.site()?.revoke(name)?;
-            println!("{name} ({id}) is off the roster; `capmesh node sync` tells the nodes");
+            println!("{name} ({id}) is off the roster; `capmesh direct sync` tells the nodes");
         }
     }
     Ok(())

@@ -49,10 +49,10 @@ fn a_node_is_found_by_name_and_by_id() {
     let scratch = Scratch::new("found");
     let mut site = Site::create(&scratch.0, "attic").unwrap();
     let none = site.node("shed").unwrap_err().to_string();
-    assert!(none.contains("capmesh node adopt"), "{none}");
+    assert!(none.contains("capmesh direct adopt"), "{none}");
     let credential = Key::generate().credential("shed").unwrap();
     let id = site.enrol(&credential, Role::Node).unwrap();
-    assert!(site.node("shed").unwrap_err().to_string().contains("capmesh node at"));
+    assert!(site.node("shed").unwrap_err().to_string().contains("capmesh direct at"));
     let address = "192.0.2.7:5683".parse().unwrap();
     site.set_address("shed", address).unwrap();
     let site = Site::open(&scratch.0).unwrap();

@@ -58,7 +58,7 @@ impl Machine {
     /// Puts it on the roster, as a person does.
     pub(crate) fn adopt(&self, place: &Place) -> At {
         let address = self.address.to_string();
-        command(place, &["node", "adopt", &self.claim, "--at", &address]);
+        command(place, &["direct", "adopt", &self.claim, "--at", &address]);
         let (id, address) = Site::open(&place.site()).unwrap().node(&self.name).unwrap();
         At { id, address }
     }

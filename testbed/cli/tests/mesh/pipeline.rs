@@ -67,7 +67,7 @@ fn run(test: &str, commander: Commander) {
     let [one, two, calm] = [0, 1, 2].map(|i| machines[i].adopt(&place));
     let site = Site::open(&place.site()).unwrap();
     // The first to come know nothing yet of those who came later.
-    command(&place, &["node", "sync"]);
+    command(&place, &["direct", "sync"]);
     let Some(client) = commander(&place, &site) else { return };
     let mut gate = Controller::new(&site, client);
 

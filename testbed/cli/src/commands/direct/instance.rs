@@ -1,6 +1,6 @@
 //! Capsules on one node, by hand.
 
-use super::{Context, command, granted, read};
+use super::{Context, command, granted, reach, read};
 use crate::operator::{Operator, Request};
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use capmesh_capsule::seal::{self, Sealed};
@@ -21,7 +21,7 @@ use std::time::Duration;
 const START: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Args)]
-pub(super) struct Install {
+pub(in crate::commands) struct Install {
     /// The bundle, as `capmesh-capsule build` makes it.
     file: PathBuf,
     /// The node.
@@ -30,7 +30,7 @@ pub(super) struct Install {
 }
 
 pub(super) fn install(at: &Context, arguments: &Install) -> Result<()> {
-    let (site, mut operator, node) = at.node(&arguments.on)?;
+    let (site, mut operator, node) = reach(at, &arguments.on)?;
     let (sealed, bundle) = open(&arguments.file)?;
     let capsule = sealed.digest();
     send(&mut operator, node, &bundle)?;
@@ -44,7 +44,7 @@ pub(super) fn install(at: &Context, arguments: &Install) -> Result<()> {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Run {
+pub(in crate::commands) struct Run {
     /// The bundle, as `capmesh-capsule build` makes it.
     file: PathBuf,
     /// The node.
@@ -65,7 +65,7 @@ pub(super) struct Run {
 }
 
 pub(super) fn run(at: &Context, arguments: &Run) -> Result<()> {
-    let (site, mut operator, node) = at.node(&arguments.on)?;
+    let (site, mut operator, node) = reach(at, &arguments.on)?;
     let (sealed, bundle) = open(&arguments.file)?;
     let manifest = sealed.manifest().map_err(|error| anyhow!("{error}"))?;
     let capsule = sealed.digest();
@@ -114,14 +114,14 @@ pub(super) fn run(at: &Context, arguments: &Run) -> Result<()> {
     } else {
         println!("instance {} runs on {}", instance.0, arguments.on);
         for topic in &topics {
-            println!("see what it publishes: capmesh tap {topic} --on {}", arguments.on);
+            println!("see what it publishes: capmesh direct tap {topic} --on {}", arguments.on);
         }
     }
     Ok(())
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Stop {
+pub(in crate::commands) struct Stop {
     /// The instance's number, or PIPELINE/NAME.
     instance: String,
     /// The node.
@@ -135,7 +135,7 @@ pub(super) fn stop(at: &Context, arguments: &Stop) -> Result<()> {
         (_, Some((pipeline, name))) => instance_of(name_of(pipeline)?, name_of(name)?),
         _ => bail!("{:?} is neither a number nor PIPELINE/NAME", arguments.instance),
     };
-    let (_, mut operator, node) = at.node(&arguments.on)?;
+    let (_, mut operator, node) = reach(at, &arguments.on)?;
     let status = status_of(&mut operator, node, instance)?;
     let status = status.with_context(|| format!("{} does not host it", arguments.on))?;
     let target = Target { instance, epoch: status.epoch };
@@ -145,7 +145,7 @@ pub(super) fn stop(at: &Context, arguments: &Stop) -> Result<()> {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Remove {
+pub(in crate::commands) struct Remove {
     /// The capsule's bundle.
     file: PathBuf,
     /// The node.
@@ -155,7 +155,7 @@ pub(super) struct Remove {
 
 pub(super) fn remove(at: &Context, arguments: &Remove) -> Result<()> {
     let capsule = open(&arguments.file)?.0.digest();
-    let (_, mut operator, node) = at.node(&arguments.on)?;
+    let (_, mut operator, node) = reach(at, &arguments.on)?;
     command(&mut operator, node, &Command::Remove(RemoveCommand { capsule }))?;
     println!("{} does not have {} any more", arguments.on, hex(&capsule));
     Ok(())
@@ -213,7 +213,7 @@ fn wait_until_running(operator: &mut Operator, node: Peer, target: Target) -> Re
             Some(status) if status.state == InstanceState::Running => return Ok(()),
             Some(status) if status.state == InstanceState::Failed => {
                 let reason = status.reason.map_or("no reason given".into(), |r| r.to_string());
-                bail!("the instance failed: {reason}; `capmesh logs` may say more");
+                bail!("the instance failed: {reason}; `capmesh direct logs` may say more");
             }
             _ if begun.elapsed() > START => bail!("the instance does not run after {START:?}"),
             _ => operator.serve_for(Duration::from_millis(50))?,

@@ -1,6 +1,6 @@
 //! What goes on: instances, messages, logs.
 
-use super::{Context, operator, read};
+use super::{Context, operator, reach, read};
 use crate::show::{self, Schemas};
 use anyhow::{Context as _, Result};
 use capmesh_wire::inventory::Status;
@@ -15,7 +15,7 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(3600);
 
 #[derive(Debug, Args)]
-pub(super) struct Ps {
+pub(in crate::commands) struct Ps {
     /// The node; all of them by default.
     #[arg(long)]
     on: Option<String>,
@@ -79,7 +79,7 @@ pub(super) fn ps(at: &Context, arguments: &Ps) -> Result<()> {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Tap {
+pub(in crate::commands) struct Tap {
     /// The topic: PIPELINE/CAPSULE/OUTPUT.
     topic: String,
     /// The node that produces it.
@@ -91,7 +91,7 @@ pub(super) struct Tap {
 }
 
 pub(super) fn tap(at: &Context, arguments: &Tap) -> Result<()> {
-    let (site, mut operator, node) = at.node(&arguments.on)?;
+    let (site, mut operator, node) = reach(at, &arguments.on)?;
     let schemas = Schemas::of(&site.bundles()?);
     let path = format!("{}/{}", paths::TOPICS, arguments.topic.trim_matches('/'));
     let (first, observation) = operator.observe(node, &path)?;
@@ -124,7 +124,7 @@ pub(super) fn tap(at: &Context, arguments: &Tap) -> Result<()> {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Logs {
+pub(in crate::commands) struct Logs {
     /// The node.
     #[arg(long)]
     on: String,
@@ -134,7 +134,7 @@ pub(super) struct Logs {
 }
 
 pub(super) fn logs(at: &Context, arguments: &Logs) -> Result<()> {
-    let (_, mut operator, node) = at.node(&arguments.on)?;
+    let (_, mut operator, node) = reach(at, &arguments.on)?;
     let mut last = None;
     if !arguments.follow {
         let bytes = read(&mut operator, node, paths::LOG)?;
