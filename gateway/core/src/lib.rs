@@ -14,13 +14,18 @@
 //! - [`api`]: what people and programs say to it, and what it says to them, as JSON.
 //! - [`endpoint`]: sessions with everybody on the roster.
 //! - [`io`]: what it takes and gives.
+//! - [`pipeline`]: what a person writes; [`catalog`]: whether it fits its capsules; [`plan`]: who is to
+//!   run what, and who talks to whom.
 //! - [`rows`]: what runs where.
 //! - [`store`]: the state that survives, and its transactions.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic))]
 
 pub mod api;
+pub mod catalog;
 pub mod endpoint;
 pub mod io;
+pub mod pipeline;
+pub mod plan;
 pub mod rows;
 pub mod store;
 

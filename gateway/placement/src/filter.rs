@@ -141,6 +141,7 @@ fn group(problem: &Problem) -> BTreeMap<Instance, usize> {
         .capsules
         .iter()
         .flat_map(|(name, capsule)| (0..capsule.replicas).map(|n| (name.clone(), n)))
+        .filter(|instance| !problem.absent.contains(instance))
         .collect();
     let mut unit_of: BTreeMap<Instance, usize> =
         instances.iter().cloned().enumerate().map(|(i, instance)| (instance, i)).collect();

@@ -64,6 +64,9 @@ pub struct Node {
     pub labels: BTreeSet<String>,
     /// Whether it takes no new instances and is to lose those it has.
     pub draining: bool,
+    /// Its path to a network that joins all nodes that have one, if it has one: a byte from one of
+    /// them to another takes both their uplinks.
+    pub uplink: Option<Link>,
 }
 
 /// A path for datagrams from one node to another; give two for a link that works both ways.
@@ -160,6 +163,8 @@ pub struct Problem {
     pub wires: Vec<Wire>,
     /// Where instances run now. Those that are no longer wanted are ignored.
     pub current: BTreeMap<Instance, String>,
+    /// Instances that are not to be placed: who asks knows better where they are.
+    pub absent: BTreeSet<Instance>,
     /// Instances that may run on one node only, because somebody wants them there.
     pub pinned: BTreeMap<Instance, String>,
 }

@@ -9,18 +9,19 @@ pub(crate) type Cost = u64;
 /// Cheapest paths for messages up to some length.
 #[derive(Clone, Debug)]
 pub(crate) struct Paths {
-    nodes: usize,
+    /// Places of a start in `costs`: one for each node, and one for the network of the uplinks.
+    places: usize,
     costs: Vec<Option<Cost>>,
 }
 
 impl Paths {
-    /// Finds them by Dijkstra's algorithm from each node, over the links that carry `message` bytes
+    /// Finds them by Dijkstra's algorithm from each node, over the links and uplinks that carry `message` bytes
     /// in one datagram.
     pub(crate) fn new(problem: &Problem, message: u32) -> Self {
         let index: BTreeMap<&str, usize> =
             problem.nodes.keys().enumerate().map(|(i, name)| (name.as_str(), i)).collect();
         let nodes = index.len();
-        let mut neighbours = vec![Vec::new(); nodes];
+        let mut neighbours = vec![Vec::new(); nodes + 1];
         for ((from, to), link) in &problem.links {
             let ends = index.get(from.as_str()).zip(index.get(to.as_str()));
             if let Some((&from, &to)) = ends
@@ -30,14 +31,23 @@ impl Paths {
                 list.push((to, Cost::from(link.cost)));
             }
         }
+        let uplinks = problem.nodes.values().map(|node| node.uplink);
+        for (node, uplink) in uplinks.enumerate() {
+            let Some(link) = uplink.filter(|link| link.mtu >= message) else { continue };
+            for (from, to) in [(node, nodes), (nodes, node)] {
+                if let Some(list) = neighbours.get_mut(from) {
+                    list.push((to, Cost::from(link.cost)));
+                }
+            }
+        }
         let costs = (0..nodes).flat_map(|start| dijkstra(&neighbours, start)).collect();
-        Self { nodes, costs }
+        Self { places: nodes + 1, costs }
     }
 
     /// The cost of a byte between two nodes, by their places in the order of names; `None` if there
     /// is no path.
     pub(crate) fn cost(&self, from: usize, to: usize) -> Option<Cost> {
-        self.costs.get(from * self.nodes + to).copied().flatten()
+        self.costs.get(from * self.places + to).copied().flatten()
     }
 }
 

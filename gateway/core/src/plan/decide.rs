@@ -1,0 +1,276 @@
+//! Who is to run what.
+
+use super::problem::{self, Known, Names};
+use super::weave::{Egress, Ingress, bridges, weave};
+use super::{BridgeName, Ends, InstanceName, Reason, Refusal, Site};
+use crate::catalog::Resolved;
+use crate::rows::{Row, Rows};
+use capmesh_placement::{Instance, Parts, Problem, Unplaceable, place};
+use capmesh_wire::plan::Failover;
+use capmesh_wire::{Digest, Epoch, InstanceId, NodeId};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How often placement is asked again without what had no place, until nothing is asked of it but what
+/// runs already.
+const TRIES: usize = 8;
+
+/// What runs, and the gateway's own ends: what a decision starts from.
+#[derive(Clone, Copy, Debug)]
+pub struct Current<'a> {
+    /// The rows, with their owners.
+    pub rows: &'a Rows,
+    /// The ends of bridges.
+    pub ends: &'a Ends,
+    /// The number of the next instance. It never goes back.
+    pub next: InstanceId,
+}
+
+/// What should be.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// The rows as they should be. Their `node` is where they should run; those that run elsewhere have
+    /// the epoch that they have there. Nodes in wires are not filled in.
+    pub rows: Rows,
+    /// The ends of bridges as they should be.
+    pub ends: Ends,
+    /// The number of the next instance: to be durable before a row that was made with one below it.
+    pub next: InstanceId,
+    /// Why each instance that was placed is where it is.
+    pub reasons: BTreeMap<InstanceId, Reason>,
+    /// What has no place, or cannot be understood.
+    pub refusals: Vec<Refusal>,
+    /// What the placement costs.
+    pub cost: Parts,
+    /// Whether it is proven that nothing costs less.
+    pub optimal: bool,
+    /// Streams that end at the gateway and go to MQTT.
+    pub egress: Vec<Egress>,
+    /// Streams that begin at the gateway, from MQTT.
+    pub ingress: Vec<Ingress>,
+}
+
+impl Decision {
+    /// The refusals that are about a pipeline.
+    pub fn refusals_of<'d>(&'d self, pipeline: &'d str) -> impl Iterator<Item = &'d Refusal> {
+        let is_about = move |refusal: &&Refusal| refusal.pipelines.iter().any(|p| p == pipeline);
+        self.refusals.iter().filter(is_about)
+    }
+}
+
+/// Decides who should run what. The work is that of at most ten and some placements
+/// ([`capmesh_placement::EFFORT`] bounds each), and of one if everything has a place.
+#[must_use]
+pub fn decide(site: &Site<'_>, current: Current<'_>) -> Decision {
+    let (known, mut refusals) = resolve(site);
+    let names = Names::of(site);
+    let mut absent = staying(site, &known, current.rows);
+    let (cost, optimal, placed) = loop {
+        let problem = problem::problem(site, &names, &known, current.rows, &absent);
+        match place(&problem, &site.weights) {
+            Ok(plan) => break (plan.cost, plan.optimal, plan.rows),
+            Err(why) => {
+                let out = victims(&problem, &why, refusals.len() >= TRIES);
+                if out.is_empty() {
+                    break (Parts::default(), false, BTreeMap::new());
+                }
+                let capsules: BTreeSet<String> = out.iter().map(|(key, _)| key.clone()).collect();
+                refusals.push(Refusal::of(site, &why, capsules.into_iter().collect()));
+                absent.extend(out);
+            }
+        }
+    };
+    let mut decision = Decision {
+        rows: current.rows.clone(),
+        ends: current.ends.clone(),
+        next: current.next,
+        reasons: BTreeMap::new(),
+        refusals,
+        cost,
+        optimal,
+        egress: Vec::new(),
+        ingress: Vec::new(),
+    };
+    decision.forget(site, &known);
+    decision.settle(&names, &known, placed);
+    decision.hand_out_ends(&known);
+    weave(&known, &mut decision.rows, &decision.ends);
+    (decision.egress, decision.ingress) = bridges(&known, &decision.rows, &decision.ends);
+    decision
+}
+
+/// Every pipeline in numbers; one that cannot be understood is a refusal.
+fn resolve<'a>(site: &Site<'a>) -> (Known<'a>, Vec<Refusal>) {
+    let (mut known, mut refusals) = (Known::new(), Vec::new());
+    let mut offers = site.offers();
+    // What runs goes on when a node goes for good; placement says what is missing then.
+    offers.is_open = true;
+    for (name, pipeline) in site.pipelines {
+        match site.catalog.check(pipeline, &offers) {
+            Ok(resolved) => {
+                known.insert(name, (pipeline, resolved));
+            }
+            Err(mistakes) => refusals.push(Refusal::mistakes(name, mistakes)),
+        }
+    }
+    (known, refusals)
+}
+
+/// The instances that stay where they are: those that wait for nodes that are lost, and those of nodes
+/// that have not said yet what they have.
+fn staying(site: &Site<'_>, known: &Known<'_>, rows: &Rows) -> BTreeSet<Instance> {
+    let stays = |row: &&Row| {
+        let capsule = known.get(row.pipeline.as_str()).and_then(|(p, _)| p.capsule(&row.name));
+        capsule.is_some_and(|capsule| problem::stays(site, capsule, row.node))
+    };
+    let staying = rows.iter().filter(stays);
+    staying.map(|row| (problem::key(&row.pipeline, &row.name), u16::from(row.replica))).collect()
+}
+
+/// The instances to go on without: those that placement names, or, before one that runs has to give way,
+/// one that does not run yet.
+fn victims(problem: &Problem, why: &Unplaceable, is_last: bool) -> BTreeSet<Instance> {
+    let all = |names: &[String]| -> BTreeSet<Instance> {
+        let named = |name: &String| {
+            let replicas = problem.capsules.get(name).map_or(0, |capsule| capsule.replicas);
+            (0..replicas).map(|replica| (name.clone(), replica)).collect::<Vec<_>>()
+        };
+        let instances = names.iter().flat_map(named);
+        instances.filter(|instance| !problem.absent.contains(instance)).collect()
+    };
+    let everything: Vec<String> = problem.capsules.keys().cloned().collect();
+    let new: BTreeSet<Instance> = all(&everything)
+        .into_iter()
+        .filter(|instance| !problem.current.contains_key(instance))
+        .collect();
+    match why {
+        Unplaceable::NoNode { capsules, .. } => all(capsules),
+        Unplaceable::Contradiction { name, other } => all(&[name.clone(), other.clone()]),
+        Unplaceable::NoRoom { .. } if is_last && !new.is_empty() => new,
+        Unplaceable::NoRoom { .. } if is_last => all(&everything),
+        Unplaceable::NoRoom { instances, .. } => {
+            let stuck: BTreeSet<Instance> = instances.iter().cloned().collect();
+            match new.last() {
+                Some((name, _)) if stuck.is_disjoint(&new) => all(std::slice::from_ref(name)),
+                _ => stuck,
+            }
+        }
+        Unplaceable::NoNodes | Unplaceable::UnknownCapsule { .. } => all(&everything),
+    }
+}
+
+impl Decision {
+    /// Ends what nobody wants any more. What belongs to a pipeline that cannot be understood stays.
+    fn forget(&mut self, site: &Site<'_>, known: &Known<'_>) {
+        let replicas = |row: &Row| {
+            let (text, resolved) = known.get(row.pipeline.as_str())?;
+            let place = text.capsules.iter().position(|c| c.name.value == row.name)?;
+            resolved.capsules.get(place).map(|capsule| capsule.replicas)
+        };
+        self.rows.0.retain(|_, row| match known.contains_key(row.pipeline.as_str()) {
+            true => replicas(row).is_some_and(|replicas| row.replica < replicas),
+            false => site.pipelines.contains_key(&row.pipeline),
+        });
+        self.ends.0.retain(|name, _| match known.get(name.pipeline()) {
+            Some((_, resolved)) => is_wanted(name, resolved),
+            None => site.pipelines.contains_key(name.pipeline()),
+        });
+    }
+
+    /// Takes what placement says.
+    fn settle(&mut self, names: &Names, known: &Known<'_>, placed: BTreeMap<Instance, Reason>) {
+        let places: BTreeMap<InstanceName, InstanceId> =
+            self.rows.iter().map(|row| (InstanceName::of(row), row.instance)).collect();
+        for (instance, reason) in placed {
+            let node = names.node_of.get(&reason.node).copied();
+            let Some((name, node)) = problem::instance(&instance).zip(node) else { continue };
+            let instance = match places.get(&name) {
+                Some(&instance) => {
+                    if let Some(row) = self.rows.0.get_mut(&instance) {
+                        row.node = node;
+                    }
+                    instance
+                }
+                None => match self.start(known, name, node) {
+                    Some(instance) => instance,
+                    None => continue,
+                },
+            };
+            self.reasons.insert(instance, reason);
+        }
+    }
+
+    /// Makes the row of a new instance, without what [`weave`] puts in.
+    fn start(&mut self, known: &Known<'_>, name: InstanceName, node: NodeId) -> Option<InstanceId> {
+        let (pipeline, resolved) = known.get(name.pipeline.as_str())?;
+        let place = pipeline.capsules.iter().position(|c| c.name.value == name.capsule)?;
+        let resolved = resolved.capsules.get(place)?;
+        let instance = self.hand_out();
+        let row = Row {
+            instance,
+            node,
+            epoch: Epoch(1),
+            fence: Epoch(1),
+            capsule: resolved.capsule,
+            pipeline: name.pipeline,
+            name: name.capsule,
+            replica: name.replica,
+            lease_ms: None,
+            failover: Failover::Restart,
+            checkpoint_ms: None,
+            rollback: false,
+            config: resolved.config.clone(),
+            inbound: Vec::new(),
+            outbound: Vec::new(),
+            peers: Vec::new(),
+        };
+        self.rows.0.insert(instance, row);
+        Some(instance)
+    }
+
+    fn hand_out(&mut self) -> InstanceId {
+        let instance = self.next;
+        self.next = InstanceId(instance.0.saturating_add(1).min(InstanceId::FIRST_LOCAL.0 - 1));
+        instance
+    }
+
+    /// Hands out the numbers of bridges' ends.
+    fn hand_out_ends(&mut self, known: &Known<'_>) {
+        for (pipeline, (_, resolved)) in known {
+            let publish = resolved.publish.iter().map(|publish| {
+                let (capsule, output) = publish.name.clone();
+                BridgeName::Publish { pipeline: (*pipeline).to_owned(), capsule, output }
+            });
+            let subscribe = resolved.subscribe.iter().map(|subscribe| BridgeName::Subscribe {
+                pipeline: (*pipeline).to_owned(),
+                topic: subscribe.topic.clone(),
+            });
+            let wanted: BTreeSet<BridgeName> = publish.chain(subscribe).collect();
+            for name in wanted {
+                if !self.ends.0.contains_key(&name) {
+                    let end = self.hand_out();
+                    self.ends.0.insert(name, end);
+                }
+            }
+        }
+    }
+}
+
+fn is_wanted(name: &BridgeName, resolved: &Resolved) -> bool {
+    match name {
+        BridgeName::Publish { capsule, output, .. } => resolved
+            .publish
+            .iter()
+            .any(|publish| publish.name.0 == *capsule && publish.name.1 == *output),
+        BridgeName::Subscribe { topic, .. } => {
+            resolved.subscribe.iter().any(|subscribe| subscribe.topic == *topic)
+        }
+    }
+}
+
+/// The digests of the capsules that the rows and pipelines of a site use: the manifests to keep.
+#[must_use]
+pub fn used(site: &Site<'_>, rows: &Rows) -> BTreeSet<Digest> {
+    let wanted = site.pipelines.values().flat_map(|pipeline| &pipeline.capsules);
+    let wanted = wanted.filter_map(|capsule| site.catalog.resolve(&capsule.uses));
+    wanted.chain(rows.iter().map(|row| row.capsule)).collect()
+}
