@@ -13,6 +13,7 @@
 //! # Modules
 //! - [`api`]: what people and programs say to it, and what it says to them, as JSON.
 //! - [`endpoint`]: sessions with everybody on the roster.
+//! - [`bridge`]: streams between the mesh and MQTT, and what the broker's clients see.
 //! - [`io`]: what it takes and gives.
 //! - [`pipeline`]: what a person writes; [`catalog`]: whether it fits its capsules; [`plan`]: who is to
 //!   run what, and who talks to whom.
@@ -21,6 +22,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic))]
 
 pub mod api;
+pub mod bridge;
 pub mod catalog;
 pub mod endpoint;
 pub mod io;

@@ -203,10 +203,7 @@ impl Request {
         if json.len() > limits::REQUEST {
             return Err(too_large("the request", limits::REQUEST));
         }
-        let request: Self = serde_json::from_slice(json).map_err(|error| {
-            Refusal::new(RefusalCode::Malformed, "the request is not what it should be")
-                .because(error.to_string())
-        })?;
+        let request: Self = serde_json::from_slice(json).map_err(not_one)?;
         request.check()?;
         Ok(request)
     }
@@ -220,17 +217,22 @@ impl Request {
         if json.len() > limits::REQUEST {
             return Err(too_large("the request", limits::REQUEST));
         }
-        let malformed = |cause: String| {
-            Refusal::new(RefusalCode::Malformed, "the request is not what it should be")
-                .because(cause)
-        };
         let mut object = match json.trim_ascii() {
             [] => serde_json::Map::new(),
-            json => serde_json::from_slice(json).map_err(|error| malformed(error.to_string()))?,
+            json => serde_json::from_slice(json).map_err(not_one)?,
         };
         object.insert("op".to_owned(), op.into());
-        let request: Self = serde_json::from_value(object.into())
-            .map_err(|error: serde_json::Error| malformed(error.to_string()))?;
+        Self::from_object(object)
+    }
+
+    /// Makes a request of a JSON object, and checks it.
+    ///
+    /// # Errors
+    /// As [`Request::parse`].
+    pub fn from_object(
+        object: serde_json::Map<String, serde_json::Value>,
+    ) -> Result<Self, Refusal> {
+        let request: Self = serde_json::from_value(object.into()).map_err(not_one)?;
         request.check()?;
         Ok(request)
     }
@@ -327,6 +329,12 @@ impl Deploy {
         }
         Ok(())
     }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "to be given to map_err")]
+fn not_one(error: serde_json::Error) -> Refusal {
+    Refusal::new(RefusalCode::Malformed, "the request is not what it should be")
+        .because(error.to_string())
 }
 
 fn malformed(message: fmt::Arguments<'_>) -> Refusal {

@@ -1,0 +1,268 @@
+//! What the broker keeps of nodes: their status and state, the topology, Home Assistant's devices.
+
+use super::home_assistant::{self, Shown};
+use super::tap::Taps;
+use super::topics::Topics;
+use super::{Bridge, Config, PACE};
+use crate::api::{NodeState, NodeView};
+use crate::io::Publication;
+use crate::store::Store;
+use capmesh_wire::Instant;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// Something that is published with retain.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Subject {
+    GatewayStatus,
+    GatewayDevice,
+    Status(String),
+    State(String),
+    Device(String),
+    Topology,
+}
+
+/// What is known of a publication.
+#[derive(Clone, Copy, Debug, Default)]
+struct Schedule {
+    /// When to look at it again, if something has changed.
+    due: Option<Instant>,
+    /// When it may be published again.
+    from: Instant,
+    /// The hash of what was published; `None` if nothing was to this broker.
+    hash: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Node {
+    view: NodeView,
+    shown: Shown,
+}
+
+/// What the broker is to keep.
+#[derive(Debug, Default)]
+pub(super) struct Retained {
+    nodes: BTreeMap<String, Node>,
+    schedules: BTreeMap<Subject, Schedule>,
+    due: BTreeSet<(Instant, Subject)>,
+}
+
+impl Bridge {
+    /// A node has come, or is not as it was.
+    pub fn set_node(&mut self, now: Instant, view: &NodeView) {
+        self.retained.set_node(now, view);
+    }
+
+    /// A node is no more of the site: what the broker keeps of it is emptied, durably.
+    pub fn remove_node(&mut self, now: Instant, name: &str, store: &mut Store) {
+        self.retained.remove_node(now, name);
+        let topics = &self.topics;
+        let device = Topics::discovery(&topics.device(name));
+        for topic in [topics.node(name, "status"), topics.node(name, "state"), device] {
+            store.publish(Publication { topic, retain: true, qos: 1, ..Publication::default() });
+        }
+    }
+}
+
+impl Retained {
+    fn set_node(&mut self, now: Instant, view: &NodeView) {
+        let name = &view.name;
+        let shown = match self.nodes.remove(name) {
+            Some(Node { view: before, shown }) => {
+                if before.state != view.state || before.links != view.links {
+                    self.changed(now, Subject::Topology);
+                }
+                shown
+            }
+            None => {
+                self.changed(now, Subject::Topology);
+                Shown::default()
+            }
+        };
+        for subject in [Subject::Status, Subject::State, Subject::Device] {
+            self.changed(now, subject(name.clone()));
+        }
+        self.nodes.insert(name.clone(), Node { view: view.clone(), shown });
+    }
+
+    fn remove_node(&mut self, now: Instant, name: &str) {
+        self.nodes.remove(name);
+        for subject in [Subject::Status, Subject::State, Subject::Device] {
+            let subject = subject(name.to_owned());
+            if let Some(due) = self.schedules.remove(&subject).and_then(|schedule| schedule.due) {
+                self.due.remove(&(due, subject));
+            }
+        }
+        self.changed(now, Subject::Topology);
+    }
+
+    /// Other values come from a node.
+    pub(super) fn values_changed(&mut self, now: Instant, node: &str) {
+        if self.nodes.contains_key(node) {
+            self.changed(now, Subject::Device(node.to_owned()));
+        }
+    }
+
+    /// Home Assistant has forgotten its devices.
+    pub(super) fn devices_changed(&mut self, now: Instant) {
+        let devices: Vec<_> = self.nodes.keys().cloned().map(Subject::Device).collect();
+        for device in devices.into_iter().chain([Subject::GatewayDevice]) {
+            self.renew(now, device);
+        }
+    }
+
+    /// The broker may have forgotten everything.
+    pub(super) fn all_changed(&mut self, now: Instant) {
+        self.renew(now, Subject::GatewayStatus);
+        self.renew(now, Subject::Topology);
+        let names: Vec<_> = self.nodes.keys().cloned().collect();
+        for name in names {
+            self.renew(now, Subject::Status(name.clone()));
+            self.renew(now, Subject::State(name));
+        }
+        self.devices_changed(now);
+    }
+
+    fn renew(&mut self, now: Instant, subject: Subject) {
+        self.schedules.entry(subject.clone()).or_default().hash = None;
+        self.changed(now, subject);
+    }
+
+    fn changed(&mut self, now: Instant, subject: Subject) {
+        let schedule = self.schedules.entry(subject.clone()).or_default();
+        if schedule.due.is_none() {
+            let due = schedule.from.max(now);
+            schedule.due = Some(due);
+            self.due.insert((due, subject));
+        }
+    }
+
+    /// The next publication that has come due. The work is bounded by those that have and turn out to be
+    /// as they were.
+    pub(super) fn poll(
+        &mut self,
+        now: Instant,
+        config: &Config,
+        topics: &Topics,
+        taps: &Taps,
+    ) -> Option<Publication> {
+        while self.due.first().is_some_and(|(due, _)| *due <= now) {
+            let Some((_, subject)) = self.due.pop_first() else { break };
+            if let Some(schedule) = self.schedules.get_mut(&subject) {
+                schedule.due = None;
+            }
+            let Some(publication) = self.publication(&subject, config, topics, taps) else {
+                continue;
+            };
+            let mut hasher = DefaultHasher::new();
+            publication.payload.hash(&mut hasher);
+            let hash = Some(hasher.finish());
+            let Some(schedule) = self.schedules.get_mut(&subject) else { continue };
+            if schedule.hash != hash {
+                (schedule.hash, schedule.from) = (hash, now + PACE);
+                return Some(publication);
+            }
+        }
+        None
+    }
+
+    fn publication(
+        &mut self,
+        subject: &Subject,
+        config: &Config,
+        topics: &Topics,
+        taps: &Taps,
+    ) -> Option<Publication> {
+        let retained = |topic, value: &Value| Publication {
+            topic,
+            payload: value.to_string().into_bytes(),
+            retain: true,
+            qos: 1,
+            ..Publication::default()
+        };
+        Some(match subject {
+            Subject::GatewayStatus => gateway_status(topics, true),
+            Subject::GatewayDevice => {
+                let topic = Topics::discovery(&topics.gateway_device());
+                retained(topic, &home_assistant::gateway(config, topics))
+            }
+            Subject::Status(name) => {
+                let node = self.nodes.get(name)?;
+                status(topics.node(name, "status"), is_there(&node.view))
+            }
+            Subject::State(name) => {
+                let node = self.nodes.get(name)?;
+                retained(topics.node(name, "state"), &state(&node.view))
+            }
+            Subject::Device(name) => {
+                let node = self.nodes.get_mut(name)?;
+                let device =
+                    home_assistant::node(config, topics, &node.view, taps, &mut node.shown);
+                retained(Topics::discovery(&topics.device(name)), &device)
+            }
+            Subject::Topology => retained(topics.topology(), &self.topology()),
+        })
+    }
+
+    fn topology(&self) -> Value {
+        let views = || self.nodes.values().map(|node| &node.view);
+        let nodes: Vec<_> = views()
+            .map(|view| json!({ "name": view.name, "state": view.state, "board": view.board }))
+            .collect();
+        let links: Vec<_> = views()
+            .flat_map(|view| view.links.iter().map(move |link| (view, link)))
+            .map(|(view, link)| {
+                // What a node hears comes from the neighbour.
+                json!({
+                    "from": link.to, "to": view.name, "kind": link.kind.name(),
+                    "quality": link.quality, "mtu": link.mtu,
+                })
+            })
+            .collect();
+        json!({ "nodes": nodes, "links": links })
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.due.first().map(|(due, _)| *due)
+    }
+}
+
+/// Whether a node is taken to be there: as long as nobody says otherwise.
+const fn is_there(view: &NodeView) -> bool {
+    matches!(view.state, NodeState::Online | NodeState::Suspect)
+}
+
+fn status(topic: String, online: bool) -> Publication {
+    let payload = if online { "online" } else { "offline" }.into();
+    Publication { topic, payload, retain: true, qos: 1, ..Publication::default() }
+}
+
+/// Whether the gateway is there; also its will.
+pub(super) fn gateway_status(topics: &Topics, online: bool) -> Publication {
+    status(topics.gateway_status(), online)
+}
+
+/// What changes when something happens, and not with every second that passes.
+fn state(view: &NodeView) -> Value {
+    let mut state = json!({
+        "state": view.state,
+        "draining": view.draining,
+        "flash_free": view.flash.free,
+        "flash_total": view.flash.total,
+        "ram_free": view.ram.free,
+        "ram_total": view.ram.total,
+        "fuel_free": view.fuel.free,
+        "fuel_total": view.fuel.total,
+        "instances": view.instances.len(),
+        "firmware": view.firmware,
+        "board": view.board,
+    });
+    if let Value::Object(object) = &mut state {
+        let counts = [("boots", view.boots), ("roster", view.roster), ("plan", view.plan)];
+        for (key, count) in counts {
+            object.extend(count.map(|count| (key.to_owned(), count.into())));
+        }
+    }
+    state
+}
