@@ -70,6 +70,13 @@ pub struct Function {
     pub params: &'static [Type],
     /// Type of its result, if it has one.
     pub result: Option<Type>,
+}
+
+/// A function of the contract and what is said of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Documented {
+    /// The function.
+    pub function: Function,
     /// What it does, with the names of its parameters, as shown to authors of capsules.
     pub doc: &'static str,
 }
@@ -77,134 +84,153 @@ pub struct Function {
 use Type::{F64, I32, I64};
 
 /// What a capsule may import. Where a result is an `i32`, a negative one is an [`Errno`].
-pub const IMPORTS: &[Function] = &[
-    Function {
-        name: "read",
-        params: &[I32, I32, I32],
-        result: Some(I32),
-        doc: "read(offset, dst, len): copies up to len bytes of the event being handled, from offset on, to dst; returns how many",
-    },
-    Function {
-        name: "publish",
-        params: &[I32, I32, I32],
-        result: Some(I32),
-        doc: "publish(output, src, len): publishes the record at src on an output",
-    },
-    Function {
-        name: "request",
-        params: &[I32, I32, I32, I32],
-        result: Some(I32),
-        doc: "request(peer, resource, src, len): asks a resource of another capsule; returns the number that its `reply` will carry",
-    },
-    Function {
-        name: "respond",
-        params: &[I32, I32, I32],
-        result: Some(I32),
-        doc: "respond(status, src, len): answers the request being handled, or gives the result of `run`; the last call counts",
-    },
-    Function {
-        name: "set_timer",
-        params: &[I32, I64],
-        result: Some(I32),
-        doc: "set_timer(timer, micros): calls `timer` once after that time; replaces the timer of that number",
-    },
-    Function {
-        name: "cancel_timer",
-        params: &[I32],
-        result: Some(I32),
-        doc: "cancel_timer(timer): forgets a timer",
-    },
-    Function {
-        name: "sensor",
-        params: &[I32, I32, I32],
-        result: Some(I32),
-        doc: "sensor(sensor, dst, len): copies the record of a sensor's last sample to dst; returns its length",
-    },
-    Function {
-        name: "actuate",
-        params: &[I32, F64],
-        result: Some(I32),
-        doc: "actuate(actuator, value): sets an actuator when the handler ends",
-    },
-    Function {
-        name: "config",
-        params: &[I32, I32, I32],
-        result: Some(I32),
-        doc: "config(key, dst, len): copies a configuration value to dst (numbers as f64, texts as UTF-8); returns its length",
-    },
-    Function {
-        name: "time",
-        params: &[],
-        result: Some(I64),
-        doc: "time(): microseconds since 1970-01-01 UTC at which the handler started, as well as the node knows it",
-    },
-    Function {
-        name: "time_uncertainty",
-        params: &[],
-        result: Some(I64),
-        doc: "time_uncertainty(): half the width in microseconds of the interval that contains the true time; negative if it is unknown",
-    },
-    Function {
-        name: "random",
-        params: &[],
-        result: Some(I64),
-        doc: "random(): 64 random bits, repeatable from the instance's seed; not for keys",
-    },
-    Function {
-        name: "log",
-        params: &[I32, I32, I32],
-        result: None,
-        doc: "log(level, src, len): a line of UTF-8 text; levels 0 error, 1 warning, 2 info, 3 debug",
-    },
-];
+pub const IMPORTS: &[Function] = &functions(&DOCUMENTED_IMPORTS);
 
 /// What a capsule may export for the node to call. Each is optional, but at least one of `message`,
 /// `timer`, `request` or `run` must be there.
-pub const HANDLERS: &[Function] = &[
-    Function {
-        name: "start",
-        params: &[],
-        result: None,
-        doc: "start(): once for a fresh instance, before any other handler; not after a restore",
-    },
-    Function {
-        name: "message",
-        params: &[I32, I32],
-        result: None,
-        doc: "message(input, len): a message arrived on an input; its record is read with `read`",
-    },
-    Function { name: "timer", params: &[I32], result: None, doc: "timer(timer): a timer ran out" },
-    Function {
-        name: "event",
-        params: &[I32, F64],
-        result: None,
-        doc: "event(source, value): a digital input changed",
-    },
-    Function {
-        name: "request",
-        params: &[I32, I32, I32],
-        result: None,
-        doc: "request(resource, method, len): another capsule or a CoAP client asks; methods are CoAP's codes (1 GET, 2 POST, 3 PUT, 4 DELETE)",
-    },
-    Function {
-        name: "reply",
-        params: &[I32, I32, I32],
-        result: None,
-        doc: "reply(request, status, len): the answer to `request`; status is a CoAP code, or 0 if none came",
-    },
-    Function {
-        name: "run",
-        params: &[I32],
-        result: None,
-        doc: "run(len): a one-shot capsule's whole work; arguments are read with `read`, the result is given with `respond`",
-    },
-    Function {
-        name: "state_version",
-        params: &[],
-        result: Some(I32),
-        doc: "state_version(): the version of the layout of the capsule's memory; state carries over an update only between equal versions",
-    },
+pub const HANDLERS: &[Function] = &functions(&DOCUMENTED_HANDLERS);
+
+/// [`IMPORTS`] with what is said of them, for people and generators: a node has no flash for texts.
+pub const DOCUMENTED_IMPORTS: [Documented; 13] = [
+    documented(
+        "read",
+        &[I32, I32, I32],
+        Some(I32),
+        "read(offset, dst, len): copies up to len bytes of the event being handled, from offset on, to dst; returns how many",
+    ),
+    documented(
+        "publish",
+        &[I32, I32, I32],
+        Some(I32),
+        "publish(output, src, len): publishes the record at src on an output",
+    ),
+    documented(
+        "request",
+        &[I32, I32, I32, I32],
+        Some(I32),
+        "request(peer, resource, src, len): asks a resource of another capsule; returns the number that its `reply` will carry",
+    ),
+    documented(
+        "respond",
+        &[I32, I32, I32],
+        Some(I32),
+        "respond(status, src, len): answers the request being handled, or gives the result of `run`; the last call counts",
+    ),
+    documented(
+        "set_timer",
+        &[I32, I64],
+        Some(I32),
+        "set_timer(timer, micros): calls `timer` once after that time; replaces the timer of that number",
+    ),
+    documented("cancel_timer", &[I32], Some(I32), "cancel_timer(timer): forgets a timer"),
+    documented(
+        "sensor",
+        &[I32, I32, I32],
+        Some(I32),
+        "sensor(sensor, dst, len): copies the record of a sensor's last sample to dst; returns its length",
+    ),
+    documented(
+        "actuate",
+        &[I32, F64],
+        Some(I32),
+        "actuate(actuator, value): sets an actuator when the handler ends",
+    ),
+    documented(
+        "config",
+        &[I32, I32, I32],
+        Some(I32),
+        "config(key, dst, len): copies a configuration value to dst (numbers as f64, texts as UTF-8); returns its length",
+    ),
+    documented(
+        "time",
+        &[],
+        Some(I64),
+        "time(): microseconds since 1970-01-01 UTC at which the handler started, as well as the node knows it",
+    ),
+    documented(
+        "time_uncertainty",
+        &[],
+        Some(I64),
+        "time_uncertainty(): half the width in microseconds of the interval that contains the true time; negative if it is unknown",
+    ),
+    documented(
+        "random",
+        &[],
+        Some(I64),
+        "random(): 64 random bits, repeatable from the instance's seed; not for keys",
+    ),
+    documented(
+        "log",
+        &[I32, I32, I32],
+        None,
+        "log(level, src, len): a line of UTF-8 text; levels 0 error, 1 warning, 2 info, 3 debug",
+    ),
 ];
+
+/// [`HANDLERS`] with what is said of them.
+pub const DOCUMENTED_HANDLERS: [Documented; 8] = [
+    documented(
+        "start",
+        &[],
+        None,
+        "start(): once for a fresh instance, before any other handler; not after a restore",
+    ),
+    documented(
+        "message",
+        &[I32, I32],
+        None,
+        "message(input, len): a message arrived on an input; its record is read with `read`",
+    ),
+    documented("timer", &[I32], None, "timer(timer): a timer ran out"),
+    documented("event", &[I32, F64], None, "event(source, value): a digital input changed"),
+    documented(
+        "request",
+        &[I32, I32, I32],
+        None,
+        "request(resource, method, len): another capsule or a CoAP client asks; methods are CoAP's codes (1 GET, 2 POST, 3 PUT, 4 DELETE)",
+    ),
+    documented(
+        "reply",
+        &[I32, I32, I32],
+        None,
+        "reply(request, status, len): the answer to `request`; status is a CoAP code, or 0 if none came",
+    ),
+    documented(
+        "run",
+        &[I32],
+        None,
+        "run(len): a one-shot capsule's whole work; arguments are read with `read`, the result is given with `respond`",
+    ),
+    documented(
+        "state_version",
+        &[],
+        Some(I32),
+        "state_version(): the version of the layout of the capsule's memory; state carries over an update only between equal versions",
+    ),
+];
+
+const fn documented(
+    name: &'static str,
+    params: &'static [Type],
+    result: Option<Type>,
+    doc: &'static str,
+) -> Documented {
+    Documented { function: Function { name, params, result }, doc }
+}
+
+#[expect(
+    clippy::indexing_slicing,
+    reason = "the compiler evaluates it: out of bounds would not build"
+)]
+const fn functions<const N: usize>(documented: &[Documented; N]) -> [Function; N] {
+    let mut functions = [Function { name: "", params: &[], result: None }; N];
+    let mut i = 0;
+    while i < N {
+        functions[i] = documented[i].function;
+        i += 1;
+    }
+    functions
+}
 
 /// Why an imported function did nothing. The values are part of the contract and only append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -250,10 +276,10 @@ mod tests {
 
     #[test]
     fn names_are_unique_and_documented_by_their_own_signature() {
-        for list in [IMPORTS, HANDLERS] {
-            for (i, function) in list.iter().enumerate() {
-                assert!(list[i + 1..].iter().all(|other| other.name != function.name));
-                let signature = function.doc.split_once(')').unwrap().0;
+        for list in [&DOCUMENTED_IMPORTS[..], &DOCUMENTED_HANDLERS] {
+            for (i, Documented { function, doc }) in list.iter().enumerate() {
+                assert!(list[i + 1..].iter().all(|other| other.function.name != function.name));
+                let signature = doc.split_once(')').unwrap().0;
                 let (name, params) = signature.split_once('(').unwrap();
                 assert_eq!(name, function.name);
                 let named = params.split(", ").filter(|p| !p.is_empty()).count();

@@ -1,6 +1,9 @@
 //! The contract in other languages: each description of it is held to the tables of this crate.
 
-use capmesh_capsule_abi::{Errno, Function, HANDLERS, IMPORT_MODULE, IMPORTS, Type, VERSION};
+use capmesh_capsule_abi::{
+    DOCUMENTED_HANDLERS, DOCUMENTED_IMPORTS, Documented, Errno, Function, HANDLERS, IMPORT_MODULE,
+    IMPORTS, Type, VERSION,
+};
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -10,8 +13,8 @@ fn file(path: &str) -> String {
 }
 
 /// A function's documentation without its signature, and the names of its parameters.
-fn parts(function: &Function) -> (&'static str, Vec<&'static str>) {
-    let (signature, doc) = function.doc.split_once("): ").expect("a signature and a sentence");
+fn parts(doc: &'static str) -> (&'static str, Vec<&'static str>) {
+    let (signature, doc) = doc.split_once("): ").expect("a signature and a sentence");
     let names = signature.split_once('(').map_or("", |(_, names)| names);
     (doc, names.split(", ").filter(|name| !name.is_empty()).collect())
 }
@@ -26,19 +29,19 @@ fn wit() -> String {
          package capmesh:capsule@{VERSION}.0.0;\n\n\
          /// What a capsule may import.\ninterface node {{\n"
     );
-    for function in IMPORTS {
+    for function in &DOCUMENTED_IMPORTS {
         write_function(&mut out, function, "");
     }
     out.push_str("}\n\n/// What a capsule may export.\nworld capsule {\n    import node;\n\n");
-    for function in HANDLERS {
+    for function in &DOCUMENTED_HANDLERS {
         write_function(&mut out, function, "export ");
     }
     out.push_str("}\n");
     out
 }
 
-fn write_function(out: &mut String, function: &Function, export: &str) {
-    let (doc, names) = parts(function);
+fn write_function(out: &mut String, Documented { function, doc }: &Documented, export: &str) {
+    let (doc, names) = parts(doc);
     let parameters: Vec<String> = names
         .iter()
         .zip(function.params)

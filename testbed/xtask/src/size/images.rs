@@ -90,6 +90,14 @@ const COMPACT_AES: &str = "--cfg aes_compact";
 const NO_PANIC_MESSAGES: &str = "-Zunstable-options -Cpanic=immediate-abort";
 /// Nor does anything else print what it is, or where.
 const LEAN: &str = "-Zlocation-detail=none -Zfmt-debug=none";
+/// Equal ends of a match's arms become one, however many arms there are: by default a match of more than
+/// 150 is left as it is, and the interpreter's have a thousand.
+const MERGED_ARMS: &str = "-Cllvm-args=-tail-merge-threshold=5000";
+/// Equal sequences become functions wherever that saves so many bytes. By default, wherever it saves one, but
+/// only in what is built at "z", which the interpreter is not; and to the interpreter's loop that would cost an
+/// eighth of its speed.
+const OUTLINED: &str =
+    "-Cllvm-args=-enable-machine-outliner=always -Cllvm-args=-outliner-benefit-threshold=32";
 
 impl Footprint {
     /// Builds the package with the image's features, and the image that it is compared with.
@@ -103,7 +111,10 @@ impl Footprint {
         if !self.features.is_empty() {
             cargo.args(["--features", &self.features.join(",")]);
         }
-        let mut flags = vec![COMPACT_AES];
+        let mut flags = vec![COMPACT_AES, MERGED_ARMS];
+        if self.is_lean {
+            flags.push(OUTLINED);
+        }
         if matches!(compiler, Compiler::FromSource { .. }) {
             flags.push(NO_PANIC_MESSAGES);
             if self.is_lean {
