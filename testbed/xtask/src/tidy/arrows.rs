@@ -77,7 +77,9 @@ const ARROWS: &[(&str, &[&str])] = &[
         "capmesh-registry",
         &[
             "capmesh-blob",
+            "capmesh-capsule-abi",
             "capmesh-coap",
+            "capmesh-keyfile",
             "capmesh-keyfile",
             "capmesh-registry-store",
             "capmesh-session",
