@@ -16,8 +16,13 @@ pub(crate) fn key(n: u8) -> SigningKey {
     SigningKey::from_bytes(&[n; 32]).unwrap()
 }
 
-/// A roster with these members: key, role, expiry.
+/// The first roster with these members: key, role, expiry.
 pub(crate) fn roster(members: &[(u8, Role, u64)]) -> Vec<u8> {
+    roster_of(members, 1, 99)
+}
+
+/// A roster of this version, signed by this key.
+pub(crate) fn roster_of(members: &[(u8, Role, u64)], version: u32, by: u8) -> Vec<u8> {
     let credentials: Vec<Vec<u8>> = members
         .iter()
         .map(|(n, ..)| {
@@ -43,9 +48,9 @@ pub(crate) fn roster(members: &[(u8, Role, u64)]) -> Vec<u8> {
     for entry in &entries {
         writer.push(entry).unwrap();
     }
-    let head = writer.head(Name::new("site").unwrap(), Revision(1), NOW);
+    let head = writer.head(Name::new("site").unwrap(), Revision(version), NOW);
     let mut out = [0; 2_048];
-    let len = writer.sign(&head, &key(99), &mut out).unwrap();
+    let len = writer.sign(&head, &key(by), &mut out).unwrap();
     out[..len].to_vec()
 }
 
