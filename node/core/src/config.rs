@@ -3,6 +3,7 @@
 use crate::flash::Geometry;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use capmesh_wire::inventory::LinkKind;
 use capmesh_wire::{SchemaTag, Unit};
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -40,6 +41,8 @@ pub struct Config {
     /// The group that it announces itself to: all CoAP nodes, in the address family of its link.
     /// `None` on links without multicast: the plan says who is where.
     pub group: Option<SocketAddr>,
+    /// What kind of link that is.
+    pub link: LinkKind,
     /// How often it asks for the time.
     pub clock: crate::clock::Config,
     /// How faults are answered.
@@ -138,6 +141,7 @@ impl Default for Config {
             },
             discovery: crate::discovery::Config::default(),
             group: None,
+            link: LinkKind::Ethernet,
             clock: crate::clock::Config::default(),
             restart: Restart {
                 min: Duration::from_secs(1),

@@ -10,6 +10,7 @@ use capmesh_node::{Boot, Node, flash};
 use capmesh_runtime::Runtime;
 use capmesh_session::edhoc::Identity;
 use capmesh_session::{Config as SessionConfig, RelayEndpoint, Sessions};
+use capmesh_wire::inventory::LinkKind;
 use capmesh_wire::{Instant, Name, limits};
 use rand_core::{OsRng, RngCore};
 use std::net::SocketAddr;
@@ -40,6 +41,11 @@ pub(crate) fn config(
             instances: arguments.instances,
         },
         group,
+        link: if arguments.listen.ip().is_loopback() {
+            LinkKind::Loopback
+        } else {
+            LinkKind::Ethernet
+        },
         sensors: sensors.channels().map(sensor).collect(),
         // A hundredth of a second's fuel, so that a slow node stays responsive.
         schedule: Schedule { slice: (arguments.fuel / 100).clamp(2_000, 200_000), events: 16 },

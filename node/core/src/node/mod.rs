@@ -37,7 +37,7 @@ use capmesh_session::{Link, Peer};
 use capmesh_wire::clock::Timestamp;
 use capmesh_wire::digest::Hasher;
 use capmesh_wire::log::{Level, LogLine};
-use capmesh_wire::{InstanceId, Instant, Name, NodeId, Role, limits};
+use capmesh_wire::{Digest, InstanceId, Instant, Name, NodeId, Role, limits};
 use core::fmt;
 use reach::Reached;
 use states::Long;
@@ -110,6 +110,8 @@ pub struct Node<E, H: CapsuleHost> {
     /// Those that may have to be talked to, and those that do.
     reached: Vec<Reached>,
     wanted: Vec<NodeId>,
+    /// Whom it could reach when that was last looked at.
+    linked: Option<Digest>,
     /// When it is looked again whether they have a place among the sessions.
     reach_at: Instant,
     /// Makes the seeds of instances and transfers.
@@ -225,6 +227,7 @@ impl Boot {
             adopting: None,
             reached: Vec::new(),
             wanted: Vec::new(),
+            linked: None,
             reach_at: now,
             seed,
             forbidden: 0,

@@ -6,7 +6,9 @@ use crate::host::CapsuleHost;
 use alloc::vec::Vec;
 use capmesh_session::{Link, Member, Peer};
 use capmesh_wire::clock::Timestamp;
-use capmesh_wire::plan::{Assignment, Plan};
+use capmesh_wire::digest::Hasher;
+use capmesh_wire::inventory::{self as wire, LinkKind};
+use capmesh_wire::plan::{Address, Assignment, Plan};
 use capmesh_wire::{Instant, NodeId, Role, limits};
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -16,6 +18,16 @@ const REACHED: usize = limits::ROUTES;
 
 /// How often it is looked whether those who are talked to have a place among the sessions.
 const REACH_AGAIN: Duration = Duration::from_secs(1);
+
+/// How long after its last announcement somebody counts as a neighbour: somewhat more than the longest
+/// silence of one who is there, with the default [`Pace`](crate::discovery::Pace).
+const NEIGHBOURLY: Duration = Duration::from_secs(75 * 60);
+
+/// The quality of a link on which somebody has proved to be there in both directions.
+const TALKED: u8 = u8::MAX;
+
+/// The quality of one on which somebody was heard, and nothing is known of what they hear.
+const HEARD: u8 = u8::MAX / 2;
 
 /// Somebody to talk to.
 #[derive(Clone, Debug)]
@@ -147,6 +159,40 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         }
     }
 
+    /// The members of the site that can be reached from here: those with whom there is a session, and
+    /// those who have announced themselves lately. Losses are not counted: the quality says which of
+    /// the two it is.
+    pub(super) fn links(&self, now: Instant) -> Vec<wire::Link> {
+        let link = |reached: &Reached| {
+            let id = reached.id;
+            let heard = self.discovery.neighbours().iter().find(|neighbour| neighbour.node == id);
+            let heard = heard.filter(|neighbour| neighbour.heard + NEIGHBOURLY > now);
+            let peer = self.link.peer(id).filter(|_| self.link.serial(id).is_some());
+            let (address, quality) = match (peer, heard) {
+                (Some(peer), _) => (self.link.address(peer)?, TALKED),
+                (None, Some(neighbour)) => (neighbour.address, HEARD),
+                (None, None) => return None,
+            };
+            let kind = if reached.relay.is_some() { LinkKind::Relay } else { self.config.link };
+            let mtu = u16::try_from(self.link.mtu()).unwrap_or(u16::MAX);
+            Some(wire::Link { node: id, address: Address(address), kind, quality, mtu })
+        };
+        self.reached.iter().filter_map(link).take(limits::LINKS).collect()
+    }
+
+    /// Looks whether others can be reached than before.
+    fn note_links(&mut self, now: Instant) {
+        let mut sum = Hasher::new();
+        for link in self.links(now) {
+            sum.update(link.node.as_bytes());
+            sum.update(&[link.quality]);
+        }
+        let links = Some(sum.finish());
+        if core::mem::replace(&mut self.linked, links) != links {
+            self.changed.inventory = true;
+        }
+    }
+
     /// Introduces again those whose place among the sessions was taken by others, and sees to it that
     /// what goes to those behind relays takes its detour.
     pub(super) fn keep_reached(&mut self, now: Instant) {
@@ -154,6 +200,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
             return;
         }
         self.reach_at = now + REACH_AGAIN;
+        self.note_links(now);
         for at in 0..self.reached.len() {
             let Some(reached) = self.reached.get(at) else { return };
             let is_lost = reached.relay.is_some() || self.link.peer(reached.id).is_none();

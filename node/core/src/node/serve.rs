@@ -21,7 +21,7 @@ use capmesh_coap::server::{Done, Handled, Refusal, Reply, Request, Resource, Rou
 use capmesh_session::{Link, Peer, Roles};
 use capmesh_transfer::BlobResource;
 use capmesh_wire::cbor::{self, Encode, List, Writer};
-use capmesh_wire::inventory::{InstanceStatus, Inventory, Refused, Sensor, Share, Status};
+use capmesh_wire::inventory::{self, InstanceStatus, Inventory, Refused, Sensor, Share, Status};
 use capmesh_wire::manifest::Actuator;
 use capmesh_wire::{
     Digest, DigestPrefix, Instant, Name, NodeId, Revision, Role, Text, content_format, limits,
@@ -201,8 +201,10 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
             instances: usize::from(self.config.budget.instances)
                 .saturating_sub(self.instances.live()),
         };
+        let links = self.links(now);
         let Self { config, store, log, router, server, link, .. } = self;
-        let mut inventory = InventoryResource { config, store, flash, free, held: &held };
+        let mut inventory =
+            InventoryResource { config, store, flash, free, held: &held, links: &links };
         let mut status =
             Document { value: &status, format: content_format::STATUS, title: "status" };
         let mut lines = LogResource(log);
@@ -329,6 +331,7 @@ struct InventoryResource<'a> {
     flash: &'a [u8],
     free: Free,
     held: &'a [DigestPrefix],
+    links: &'a [inventory::Link],
 }
 
 impl Resource<Peer> for InventoryResource<'_> {
@@ -367,7 +370,7 @@ impl Resource<Peer> for InventoryResource<'_> {
             sensors: List::new(&sensors).unwrap_or_default(),
             actuators: List::new(&actuators).unwrap_or_default(),
             sources: List::new(&sources).unwrap_or_default(),
-            links: List::EMPTY,
+            links: List::new(self.links).unwrap_or_default(),
             capsules: List::new(self.held.get(..limits::HELD).unwrap_or(self.held))
                 .unwrap_or_default(),
         };

@@ -1,9 +1,13 @@
 //! Nodes that do not hear each other.
 
 use crate::world::capsules::{self, End, Packed, RowOf};
-use crate::world::site::{expected, last, plan};
-use crate::world::{World, address, node_id};
+use crate::world::site::{expected, last, pipeline, plan};
+use crate::world::{GATEWAY, MTU, World, address, node_id};
+use capmesh_coap::Code;
+use capmesh_wire::inventory::{Inventory, Link, LinkKind};
 use capmesh_wire::plan::Delivery;
+use capmesh_wire::{NodeId, cbor, paths};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Source and sink on node 1 and the adder on node 3, which do not hear each other; both hear node 2.
@@ -32,6 +36,38 @@ fn a_capsule_and_messages_go_through_a_relay() {
     world.run_until(120, |world| last(world, 1, 0) >= 300.0);
     world.run_for(Duration::from_secs(5));
     assert_eq!((last(&mut world, 1, 0), last(&mut world, 1, 1)), expected(300));
+    // Its node says so, for whoever places capsules.
+    assert_eq!(links(&mut world, 1), [(node_id(3), address(2), LinkKind::Relay)]);
+}
+
+/// The nodes that a node says it can reach.
+fn links(world: &mut World, n: u8) -> Vec<(NodeId, SocketAddr, LinkKind)> {
+    let answer = world.ask(n, Code::GET, paths::INVENTORY, 0, &[]);
+    let inventory: Inventory<'_> = cbor::decode(&answer.payload).expect("an inventory");
+    let links = inventory.links.iter().filter(|link| link.node != node_id(GATEWAY));
+    links
+        .map(|Link { node, address, kind, quality, mtu }| {
+            assert_eq!((quality, usize::from(mtu)), (255, MTU));
+            (node, address.0, kind)
+        })
+        .collect()
+}
+
+#[test]
+fn a_node_says_whom_it_reaches() {
+    let mut world = World::new(1, 2, &capsules::config());
+    let (capsules, rows) = pipeline(100, 5_000, Delivery::Every);
+    for n in [1, 2] {
+        for (id, capsule) in (1..).zip(&capsules) {
+            world.machine(n).preload(id, capsule);
+        }
+    }
+    world.boot_all();
+    assert_eq!(links(&mut world, 1), []);
+    plan(&mut world, 1, &[(1, &rows[0]), (2, &rows[1]), (1, &rows[2])]);
+    world.run_for(Duration::from_secs(5));
+    assert_eq!(links(&mut world, 1), [(node_id(2), address(2), LinkKind::Ethernet)]);
+    assert_eq!(links(&mut world, 2), [(node_id(1), address(1), LinkKind::Ethernet)]);
 }
 
 #[test]
