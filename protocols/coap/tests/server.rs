@@ -16,7 +16,7 @@ use capmesh_coap::option::OptionNumber;
 use capmesh_coap::server::ServerConfig;
 use capmesh_coap::{Code, Kind, MessageWriter, Token};
 use plug::site::{targets, text};
-use plug::world::{Fate, Seen, Side, World, unlimited};
+use plug::world::{Fate, Seen, Side, Told, World, unlimited};
 use proptest::prelude::*;
 use std::collections::HashSet;
 use std::time::Duration;
@@ -372,6 +372,39 @@ fn a_large_resource_can_be_observed_by_many_until_the_table_is_full() {
     world.change("obs");
     world.run(Duration::from_secs(10));
     assert_eq!(world.told.len(), told + 4);
+}
+
+#[test]
+fn an_observer_that_shows_no_life_makes_way_for_another() {
+    let mut world = World::new();
+    let observe = |world: &mut World| {
+        let exchange = world.request(Reliability::Confirmable, Code::GET, |writer| {
+            writer.path("obs").unwrap().option_uint(OptionNumber::OBSERVE, 0).unwrap();
+        });
+        let response = world.answer(exchange);
+        (exchange, response.uint(OptionNumber::OBSERVE).is_some())
+    };
+    let first = observe(&mut world).0;
+    for _ in 0..3 {
+        assert!(observe(&mut world).1);
+        world.run(Duration::from_secs(30));
+    }
+    // The first is the oldest, and was silent for 90 s.
+    assert!(observe(&mut world).1);
+    assert_eq!(world.server.observers(), 4);
+    world.run(Duration::from_secs(1));
+    let is_told = world.told.iter().any(|told| match told {
+        Told::Response { exchange, bytes, .. } if *exchange == first => {
+            capmesh_coap::Message::parse(bytes).unwrap().code() == Code::SERVICE_UNAVAILABLE
+        }
+        _ => false,
+    });
+    assert!(is_told);
+    // The others have acknowledged this lately: nobody makes way.
+    world.server.check_observers();
+    world.run(Duration::from_secs(1));
+    assert!(!observe(&mut world).1);
+    assert_eq!(world.server.observers(), 4);
 }
 
 #[test]

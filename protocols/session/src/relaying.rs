@@ -333,6 +333,10 @@ impl<
         self.endpoint.notify(now, observation, reliability, code, build)
     }
 
+    fn heard_of(&self, observation: ObservationId) -> Option<Instant> {
+        self.endpoint.heard_of(observation)
+    }
+
     fn end_observation(&mut self, observation: ObservationId) {
         self.endpoint.end_observation(observation);
     }

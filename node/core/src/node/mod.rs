@@ -98,6 +98,8 @@ pub struct Node<E, H: CapsuleHost> {
     notifies: bool,
     /// When observers are told of what has changed.
     notify_at: Option<Instant>,
+    /// When all of them are told, if there are any.
+    check_at: Option<Instant>,
     /// Whether the plan is to be compared with what there is.
     reconcile: bool,
     /// Whether this start has been counted in flash.
@@ -220,6 +222,7 @@ impl Boot {
             changed: serve::Changes::default(),
             notifies: false,
             notify_at: None,
+            check_at: None,
             reconcile: true,
             is_ready: false,
             again: true,

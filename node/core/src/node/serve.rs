@@ -33,6 +33,10 @@ use core::time::Duration;
 /// How often observers of status, inventory and log are told.
 const PACE: Duration = Duration::from_millis(250);
 
+/// How often all observers are told what they observe, changed or not: those who have vanished are
+/// found out, and keep no place.
+const CHECK: Duration = Duration::from_secs(300);
+
 /// Which resources have changed since their observers were told.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Changes {
@@ -162,6 +166,13 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
             (true, None) => Some(now + PACE),
             (_, at) => at,
         };
+        if self.server.observers() == 0 {
+            self.check_at = None;
+        } else if *self.check_at.get_or_insert(now + CHECK) <= now {
+            self.check_at = Some(now + CHECK);
+            self.server.check_observers();
+            self.notifies = true;
+        }
         if core::mem::take(&mut self.notifies) && self.server.observers() > 0 {
             let mut canvas = core::mem::take(&mut self.canvas);
             self.read(now, flash, None, &mut canvas);

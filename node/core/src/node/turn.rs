@@ -189,6 +189,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
             self.install.poll_timeout(),
             self.site.poll_timeout(),
             self.notify_at,
+            self.check_at,
             self.timekeeper.poll_timeout(),
             self.config.group.and_then(|_| self.discovery.poll_timeout()),
         ]

@@ -207,6 +207,31 @@ fn a_one_shot_capsule_gives_its_result() {
 }
 
 #[test]
+fn a_gateway_that_falls_over_again_and_again_can_always_observe() {
+    let mut world = World::new(1, 1, &capsules::config());
+    world.boot_all();
+    // A node has places for eight observers.
+    for round in 0..5 {
+        for path in [paths::STATUS, paths::INVENTORY, paths::LOG] {
+            assert!(world.begin_to_observe(1, path), "{round}: {path}");
+        }
+        world.restart_gateway();
+        world.run_for(Duration::from_secs(40));
+    }
+    for path in [paths::STATUS, paths::INVENTORY, paths::LOG].iter().cycle().take(8) {
+        world.begin_to_observe(1, path);
+    }
+    // All eight are taken by those who have just registered.
+    assert!(!world.begin_to_observe(1, paths::STATUS));
+    world.restart_gateway();
+    // Nothing changes at the node; it finds out that nobody is there.
+    world.run_for(Duration::from_secs(300 + 100 + 60));
+    for path in [paths::STATUS, paths::INVENTORY, paths::LOG].iter().cycle().take(8) {
+        assert!(world.begin_to_observe(1, path));
+    }
+}
+
+#[test]
 fn topics_are_observed_and_resources_listed() {
     let source = capsules::source(50, 100_000);
     let mut world = alone(&source, None);

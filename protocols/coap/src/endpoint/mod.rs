@@ -458,6 +458,14 @@ impl<
         })
     }
 
+    /// When an observer last showed that it is there: it has registered, or acknowledged a
+    /// notification. `None` if there is no such observer.
+    #[must_use]
+    pub fn heard_of(&self, observation: ObservationId) -> Option<Instant> {
+        let slot = self.observer_slot(observation)?;
+        self.observers.get(slot).map(|observer| observer.heard)
+    }
+
     /// Forgets an observer without telling it.
     pub fn end_observation(&mut self, observation: ObservationId) {
         self.forget_observer(observation);

@@ -32,6 +32,8 @@ pub(super) struct Observer<P, B> {
     /// Non-confirmable notifications since the last confirmable one, and when that was.
     unconfirmed: u16,
     confirmed_at: Instant,
+    /// When it last said that it observes, or acknowledged something.
+    pub(super) heard: Instant,
     /// Id of the last non-confirmable notification, which may be reset.
     last_id: Option<u16>,
     /// The slot of the confirmable notification that is not acknowledged, or [`NONE`].
@@ -77,6 +79,7 @@ impl<
             if let Some(observer) = self.observers.get_mut(slot) {
                 observer.binding = binding;
                 observer.class = class;
+                observer.heard = self.now;
             }
             slot
         } else {
@@ -90,6 +93,7 @@ impl<
                 sequence: 0,
                 unconfirmed: 0,
                 confirmed_at: self.now,
+                heard: self.now,
                 last_id: None,
                 outstanding: NONE,
                 is_reachable: false,

@@ -339,6 +339,7 @@ impl<
         };
         if let Some(observer) = observer.and_then(|slot| self.observers.get_mut(slot)) {
             observer.is_reachable = true;
+            observer.heard = self.now;
         }
         let buffer = self.buffers.get(usize::from(slot)).map_or(&[][..], |buffer| &buffer[..]);
         if id_of(buffer) == id {

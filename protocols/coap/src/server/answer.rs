@@ -1,12 +1,12 @@
 //! The way of a request through the server, and that of a notification.
 
-use super::observers::Observer;
+use super::observers::{Observer, SILENCE};
 use super::render::{self, Canvas, Rendered};
 use super::request::{Part, Request};
 use super::resource::{self, Resource, Route};
 use super::{Incoming, Outbox, Refusal, Reply, Server, discovery, options};
 use crate::block::{Accepted, BlockSize, BlockValue, BodyKey, Served};
-use crate::endpoint::{ObservationId, Reliability, RespondError, Via};
+use crate::endpoint::{ObservationId, ObserveError, Reliability, RespondError, Via};
 use crate::message::{Code, Kind, MessageWriter};
 use crate::option::OptionNumber;
 use capmesh_wire::Instant;
@@ -274,7 +274,13 @@ impl<P: Copy + Eq, const OBSERVERS: usize, const BODIES: usize, const BODY: usiz
         incoming: &Incoming<'_, P>,
         content_format: Option<u16>,
     ) -> Option<ObservationId> {
-        let id = out.accept_observation(now, incoming.responder).ok()?;
+        let mut accepted = out.accept_observation(now, incoming.responder);
+        let is_known = accepted.is_ok_and(|id| self.observers.ids().any(|known| known == id));
+        let is_full = accepted == Err(ObserveError::Full) || self.observers.is_full() && !is_known;
+        if is_full && self.make_way(now, out) && accepted.is_err() {
+            accepted = out.accept_observation(now, incoming.responder);
+        }
+        let id = accepted.ok()?;
         let observer = Observer::new(id, incoming.peer, content_format, incoming.message);
         if observer.is_some_and(|observer| self.observers.insert(observer)) {
             Some(id)
@@ -282,6 +288,22 @@ impl<P: Copy + Eq, const OBSERVERS: usize, const BODIES: usize, const BODY: usiz
             out.end_observation(id);
             None
         }
+    }
+
+    /// Ends the observation of whoever was silent for longest. Returns whether there was one who was
+    /// silent for long enough.
+    fn make_way(&mut self, now: Instant, out: &mut dyn Outbox<P>) -> bool {
+        let heard = self.observers.ids().map(|id| (out.heard_of(id).unwrap_or(Instant::ZERO), id));
+        let oldest = heard.min_by_key(|(heard, _)| *heard);
+        let Some((_, id)) = oldest.filter(|(heard, _)| *heard + SILENCE <= now) else {
+            return false;
+        };
+        let last = Reliability::NonConfirmable;
+        if out.notify(now, id, last, Code::SERVICE_UNAVAILABLE, &mut |_| Ok(())).is_err() {
+            out.end_observation(id);
+        }
+        self.observers.remove(id);
+        true
     }
 
     fn challenge_if_unverified(

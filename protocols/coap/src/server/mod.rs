@@ -42,7 +42,7 @@ mod reply;
 mod request;
 mod resource;
 
-pub use observers::OBSERVE_REQUEST;
+pub use observers::{OBSERVE_REQUEST, SILENCE};
 pub use outbox::{Build, Outbox};
 pub use refusal::Refusal;
 pub use reply::Reply;
@@ -87,7 +87,9 @@ impl Default for ServerConfig {
 
 /// The server role, for peers of type `P`. See the [module](self).
 ///
-/// - `OBSERVERS`: observers at once. One more is answered as if it had not asked to observe.
+/// - `OBSERVERS`: observers at once. For one more, the one that has shown no sign of life for longest
+///   makes way, and is told so with 5.03; if all have within [`SILENCE`], the new one is answered as if
+///   it had not asked to observe.
 /// - `BODIES`: bodies that come, and responses to other methods than GET that go, in blocks at once.
 ///   One more is answered 5.03 with Max-Age.
 /// - `BODY`: the most bytes of each. A larger body is answered 4.13 with Size1, if possible at its
@@ -170,6 +172,13 @@ impl<P: Copy + Eq, const OBSERVERS: usize, const BODIES: usize, const BODY: usiz
     pub fn changed(&mut self, path: &str) {
         let segments = || path.split('/').filter(|segment| !segment.is_empty());
         self.observers.mark(&|observed| observed.eq(segments().map(str::as_bytes)));
+    }
+
+    /// Has every observer told what it observes, changed or not, by [`Server::poll`]: one that is not
+    /// there any more does not acknowledge that, and its observation ends. RFC 7641 section 4.5 wants
+    /// this once a day at least.
+    pub fn check_observers(&mut self) {
+        self.observers.mark_all();
     }
 
     /// Says that an observation has ended

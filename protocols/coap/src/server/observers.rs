@@ -3,11 +3,15 @@
 use crate::endpoint::ObservationId;
 use crate::message::Message;
 use crate::option::OptionNumber;
+use core::time::Duration;
 use heapless::Vec;
 
 /// The longest request, in bytes and without its token, that can be answered anew for an observer.
 /// One that is longer is answered once, as RFC 7641 section 4.1 allows.
 pub const OBSERVE_REQUEST: usize = 96;
+
+/// An observer that has neither registered nor acknowledged anything for so long makes way for another.
+pub const SILENCE: Duration = Duration::from_secs(60);
 
 /// One observer: its request is answered anew at every change.
 #[derive(Clone, Debug)]
@@ -76,6 +80,23 @@ impl<P: Clone, const N: usize> Observers<P, N> {
                 *changed |= is_meant(&mut request.option_values(OptionNumber::URI_PATH));
             }
         }
+    }
+
+    /// Marks all.
+    pub(super) fn mark_all(&mut self) {
+        for observer in &mut self.all {
+            observer.changed = true;
+        }
+    }
+
+    /// Whether there is room for one more.
+    pub(super) fn is_full(&self) -> bool {
+        self.all.is_full()
+    }
+
+    /// What all observations are called.
+    pub(super) fn ids(&self) -> impl Iterator<Item = ObservationId> {
+        self.all.iter().map(|observer| observer.id)
     }
 
     /// Takes the mark from one that is marked.

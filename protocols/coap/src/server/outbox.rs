@@ -60,6 +60,9 @@ pub trait Outbox<P> {
         build: Build<'_>,
     ) -> Result<(), RespondError>;
 
+    /// [`Endpoint::heard_of`].
+    fn heard_of(&self, observation: ObservationId) -> Option<Instant>;
+
     /// [`Endpoint::end_observation`].
     fn end_observation(&mut self, observation: ObservationId);
 
@@ -125,6 +128,10 @@ impl<P, O: DerefMut<Target: Outbox<P>>> Outbox<P> for O {
         build: Build<'_>,
     ) -> Result<(), RespondError> {
         (**self).notify(now, observation, reliability, code, build)
+    }
+
+    fn heard_of(&self, observation: ObservationId) -> Option<Instant> {
+        (**self).heard_of(observation)
     }
 
     fn end_observation(&mut self, observation: ObservationId) {
@@ -200,6 +207,10 @@ impl<
         build: Build<'_>,
     ) -> Result<(), RespondError> {
         Self::notify(self, now, observation, reliability, code, build)
+    }
+
+    fn heard_of(&self, observation: ObservationId) -> Option<Instant> {
+        Self::heard_of(self, observation)
     }
 
     fn end_observation(&mut self, observation: ObservationId) {

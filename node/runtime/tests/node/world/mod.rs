@@ -29,7 +29,7 @@ use capmesh_wire::{
     Roster, cbor, content_format, limits, paths,
 };
 use rand_core::{CryptoRng, RngCore};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -308,6 +308,8 @@ pub(crate) struct Controller {
     answers: BTreeMap<ExchangeId, Option<Answer>>,
     /// An observation, and what it has brought.
     observed: Option<(ExchangeId, Vec<Vec<u8>>)>,
+    /// Observations that were accepted.
+    observing: BTreeSet<ExchangeId>,
 }
 
 #[derive(Clone, Debug)]
@@ -368,6 +370,7 @@ impl World {
                 core: Box::new(gateway),
                 answers: BTreeMap::new(),
                 observed: None,
+                observing: BTreeSet::new(),
             },
             dice: Dice(seed),
             seed,
@@ -574,6 +577,12 @@ impl World {
         self.answer(exchange)
     }
 
+    fn introduced(&mut self, n: u8) -> Peer {
+        let sessions = self.gateway.core.sessions_mut();
+        let peer = sessions.peer(node_id(n));
+        peer.unwrap_or_else(|| sessions.introduce(self.now, node_id(n), address(n)).unwrap())
+    }
+
     pub(crate) fn begin_ask(
         &mut self,
         n: u8,
@@ -583,11 +592,7 @@ impl World {
         body: &[u8],
     ) -> ExchangeId {
         let now = self.now;
-        let peer = self.gateway.core.sessions().peer(node_id(n));
-        let peer = peer.unwrap_or_else(|| {
-            let sessions = self.gateway.core.sessions_mut();
-            sessions.introduce(now, node_id(n), address(n)).unwrap()
-        });
+        let peer = self.introduced(n);
         let build = |writer: &mut MessageWriter<'_>| {
             for segment in path.split('/') {
                 writer.path(segment)?;
@@ -670,6 +675,31 @@ impl World {
         }
     }
 
+    /// The gateway falls over, and is back with its key and nothing else.
+    pub(crate) fn restart_gateway(&mut self) {
+        let roster = roster(1, self.machines.len() as u8, &[]);
+        let seed = self.dice.roll();
+        let mut core = core("gateway", GATEWAY, seed);
+        core.sessions_mut().roster_mut().replace(&Roster::from_trusted(&roster).unwrap());
+        *self.gateway.core = core;
+        self.gateway.observing.clear();
+    }
+
+    /// Asks to observe a resource. Says whether that was accepted.
+    pub(crate) fn begin_to_observe(&mut self, n: u8, path: &str) -> bool {
+        let peer = self.introduced(n);
+        let build = |writer: &mut MessageWriter<'_>| {
+            writer.option_uint(OptionNumber::OBSERVE, 0)?;
+            path.split('/').try_for_each(|segment| writer.path(segment).map(drop))
+        };
+        let now = self.now;
+        let core = &mut self.gateway.core;
+        let exchange = core.request(now, peer, Reliability::Confirmable, Code::GET, build).unwrap();
+        self.gateway.answers.insert(exchange, None);
+        let is_success = self.answer(exchange).is_success();
+        is_success && self.gateway.observing.contains(&exchange)
+    }
+
     /// The controller has the key of a node from now on, which is down.
     pub(crate) fn become_node(&mut self, n: u8) {
         self.machine(n).node = None;
@@ -749,7 +779,10 @@ impl Controller {
         let mut scratch = [0; MTU];
         let event = self.core.handle(now, from, Via::Unicast, bytes, &mut scratch);
         match event {
-            Some(Event::Response { exchange, message, .. }) => {
+            Some(Event::Response { exchange, message, last, .. }) => {
+                if !last {
+                    self.observing.insert(exchange);
+                }
                 let answer = Answer { code: message.code(), payload: message.payload().to_vec() };
                 if let Some((observed, seen)) = &mut self.observed
                     && *observed == exchange
