@@ -1,8 +1,10 @@
 //! Instances move between nodes.
 
 use crate::world::capsules::{self, End, RowOf};
-use crate::world::site::{expected, last, migrate, migrate_and_undo, pipeline, plan};
-use crate::world::{World, seeds};
+use crate::world::site::{expected, last, migrate, migrate_and_undo, pipeline, plan, target};
+use crate::world::{World, node_id, seeds};
+use capmesh_wire::Epoch;
+use capmesh_wire::control::{Command, Quiesce, Reply};
 use capmesh_wire::inventory::InstanceState;
 use capmesh_wire::plan::Delivery;
 use std::time::Duration;
@@ -115,4 +117,42 @@ fn a_large_state_survives_crashes_and_moves() {
         let seen = (last(&mut world, 1, 0), last(&mut world, 1, 1));
         assert_eq!(seen, expected(count), "seed {seed}");
     }
+}
+
+#[test]
+fn a_move_asked_for_while_a_commit_is_being_written_takes_what_came_after_it() {
+    let count = 1_500;
+    let mut world = World::new(5, 3, &capsules::config());
+    let (capsules, rows) = pipeline(count, 20_000, Delivery::Every);
+    for n in [1, 2] {
+        for (id, capsule) in (1..).zip(&capsules) {
+            world.machine(n).preload(id, capsule);
+        }
+    }
+    world.boot_all();
+    plan(&mut world, 1, &[(1, &rows[0]), (2, &rows[1]), (1, &rows[2])]);
+    world.run_for(Duration::from_millis(500));
+    // A write takes longer than the next message takes to come.
+    world.faults.flash = 60_000;
+    world.run_for(Duration::from_millis(700));
+    for round in 0..8 {
+        world.run_until(600, |world| world.machine(2).is_flashing());
+        let quiesce = Command::Quiesce(Quiesce { target: target(2, 1), to: node_id(3) });
+        let answer = world.command(2, &quiesce);
+        let Reply::Snapshot(snapshot) = answer.reply() else { panic!("{round}: {answer:?}") };
+        let status = world.status(2, 2).expect("it is there");
+        assert_eq!(status.state, InstanceState::Quiescent, "{round}");
+        // What is handed over is what flash has, with the phase that says so.
+        world.crash(2);
+        world.boot(2);
+        assert_eq!(world.wait(2, 2, InstanceState::Quiescent).epoch, Epoch(1), "{round}");
+        let answer = world.retry(2, &quiesce);
+        assert_eq!(answer.reply(), Reply::Snapshot(snapshot), "{round}");
+        world.retry(2, &Command::Resume(target(2, 1)));
+        let rest = world.dice.below(200_000);
+        world.run_for(Duration::from_micros(rest));
+    }
+    world.run_until(900, |world| last(world, 1, 0) >= f64::from(count));
+    world.run_for(Duration::from_secs(5));
+    assert_eq!((last(&mut world, 1, 0), last(&mut world, 1, 1)), expected(count));
 }

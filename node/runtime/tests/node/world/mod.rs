@@ -259,6 +259,11 @@ impl Machine {
         self.node = Some(Box::new(node));
     }
 
+    /// Whether flash works on something.
+    pub(crate) const fn is_flashing(&self) -> bool {
+        self.flashing.is_some()
+    }
+
     /// The power goes: what flash was doing is done in part.
     pub(crate) fn crash(&mut self, tear: Tear) {
         self.node = None;
