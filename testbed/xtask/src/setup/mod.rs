@@ -81,6 +81,12 @@ const NEEDS: &[Need] = &[
         elsewhere: "install libcoap's examples (coap-client, coap-server)",
     },
     Need {
+        what: "Mosquitto",
+        find: || process::find("mosquitto").and(process::find("mosquitto_sub")),
+        packages: &["mosquitto", "mosquitto-clients"],
+        elsewhere: "install Eclipse Mosquitto with its clients (mosquitto, mosquitto_sub)",
+    },
+    Need {
         what: "libclang",
         find: libclang,
         packages: &["clang", "libclang-dev"],
