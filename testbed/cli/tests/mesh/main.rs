@@ -11,3 +11,4 @@ mod aiocoap;
 mod controller;
 mod machine;
 mod pipeline;
+mod registry;
