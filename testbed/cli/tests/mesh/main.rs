@@ -12,3 +12,4 @@ mod controller;
 mod machine;
 mod pipeline;
 mod registry;
+mod skopeo;

@@ -17,9 +17,9 @@ use capmesh_wire::{CapsuleRef, Digest, ErrorCode, Problem, Role, Roster, content
 use std::sync::Arc;
 use tokio::runtime::Runtime;
 
-const REGISTRY: &str = "registry";
+pub(crate) const REGISTRY: &str = "registry";
 
-fn registry(runtime: &Runtime, place: &Place, site: &Site) -> Handle {
+pub(crate) fn registry(runtime: &Runtime, place: &Place, site: &Site) -> Handle {
     let checker = Arc::new(Basic { abis: vec![VERSION] });
     let key = site.key("site").unwrap().public();
     let identity = site.identity(REGISTRY).unwrap();
@@ -69,7 +69,7 @@ fn a_node_runs_what_was_pushed() {
     let machine = Machine::start(&place, "one");
     let node = machine.adopt(&place);
     let site = Site::open(&place.site()).unwrap();
-    bring_roster(&mut gate, at, &site, registry.roster());
+    bring_roster(&mut gate, at, &site, &registry.roster());
     assert_eq!(registry.roster(), site.roster(), "the node is on it");
 
     // The node is told where the registry is, and nobody else has the capsule.
@@ -112,8 +112,8 @@ fn resolve(gate: &mut Operator, at: At, text: &str) -> Digest {
 }
 
 /// Brings the registry the site's newest roster as what has changed, after some that it does not take.
-fn bring_roster(gate: &mut Operator, at: At, site: &Site, held: Vec<u8>) {
-    let [old, new] = [&held[..], site.roster()].map(|bytes| Roster::from_trusted(bytes).unwrap());
+fn bring_roster(gate: &mut Operator, at: At, site: &Site, held: &[u8]) {
+    let [old, new] = [held, site.roster()].map(|bytes| Roster::from_trusted(bytes).unwrap());
     let mut buf = vec![0; 4_096];
     let len = Delta::between(&old, &new, &mut buf).unwrap();
     let mut forged = site.roster().to_vec();
@@ -125,7 +125,7 @@ fn bring_roster(gate: &mut Operator, at: At, site: &Site, held: Vec<u8>) {
     assert_eq!(refused(&answer), ErrorCode::BadSignature);
     assert_eq!(refused(&ask(gate, at, &body(b"no roster"))), ErrorCode::Malformed);
     assert_eq!(ask(gate, at, &body(&buf[..len])).code, Code::CHANGED);
-    assert_eq!(refused(&ask(gate, at, &body(&held))), ErrorCode::StaleRevision);
+    assert_eq!(refused(&ask(gate, at, &body(held))), ErrorCode::StaleRevision);
     gate.set_roster(site.roster().to_vec());
     let answer = ask(gate, at, &Request::new(Code::GET, paths::ROSTER));
     assert_eq!(answer.body, site.roster());
