@@ -4,6 +4,7 @@ use super::Kind;
 use super::check::Report;
 use crate::pipeline::{Capsule, Setting, Value};
 use capmesh_description::document::hint;
+use capmesh_wire::Unit;
 use capmesh_wire::cbor::Writer;
 use capmesh_wire::limits;
 use capmesh_wire::schema::{self, Field, FieldType, Fields, PayloadWriter};
@@ -108,8 +109,8 @@ fn expected(field: &Field<'_>) -> String {
         FieldType::Text(max) => format!("a text of at most {max} bytes"),
         FieldType::Bytes(_) => "bytes, which cannot be written here".to_owned(),
     };
-    match field.unit.name() {
-        "" => what,
+    match field.unit {
+        Unit::None => what,
         unit => format!("{what}, in {unit}"),
     }
 }

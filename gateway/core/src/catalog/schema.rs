@@ -1,7 +1,7 @@
 //! Where two schemas differ.
 
-use capmesh_wire::Schema;
 use capmesh_wire::schema::{Field, FieldType};
+use capmesh_wire::{Schema, Unit};
 
 /// How a schema is called.
 pub(super) fn shown(schema: &Schema<'_>) -> String {
@@ -43,8 +43,8 @@ fn described(field: &Field<'_>) -> String {
         }
         _ => field.ty.name().to_owned(),
     };
-    let unit = match field.unit.name() {
-        "" => String::new(),
+    let unit = match field.unit {
+        Unit::None => String::new(),
         unit => format!(" in {unit}"),
     };
     format!("{}{ty}{unit}", if field.optional { "optional " } else { "" })

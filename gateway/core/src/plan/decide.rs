@@ -5,14 +5,13 @@ use super::weave::{Egress, Ingress, bridges, weave};
 use super::{BridgeName, Ends, InstanceName, Reason, Refusal, Site};
 use crate::catalog::Resolved;
 use crate::rows::{Row, Rows};
-use capmesh_placement::{Instance, Parts, Problem, Unplaceable, place};
+use capmesh_placement::{Instance, Parts, Plan, Problem, Unplaceable, place};
 use capmesh_wire::plan::Failover;
 use capmesh_wire::{Digest, Epoch, InstanceId, NodeId};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How often placement is asked again without what had no place, until nothing is asked of it but what
-/// runs already.
-const TRIES: usize = 8;
+/// After how many refusals everything that does not run is refused at once.
+pub const TRIES: usize = 8;
 
 /// What runs, and the gateway's own ends: what a decision starts from.
 #[derive(Clone, Copy, Debug)]
@@ -57,27 +56,17 @@ impl Decision {
     }
 }
 
-/// Decides who should run what. The work is that of at most ten and some placements
-/// ([`capmesh_placement::EFFORT`] bounds each), and of one if everything has a place.
+/// Decides who should run what. The work is that of one placement if everything has a place, and else of
+/// at most [`TRIES`] times two and one; [`capmesh_placement::EFFORT`] bounds each.
 #[must_use]
 pub fn decide(site: &Site<'_>, current: Current<'_>) -> Decision {
     let (known, mut refusals) = resolve(site);
     let names = Names::of(site);
-    let mut absent = staying(site, &known, current.rows);
-    let (cost, optimal, placed) = loop {
-        let problem = problem::problem(site, &names, &known, current.rows, &absent);
-        match place(&problem, &site.weights) {
-            Ok(plan) => break (plan.cost, plan.optimal, plan.rows),
-            Err(why) => {
-                let out = victims(&problem, &why, refusals.len() >= TRIES);
-                if out.is_empty() {
-                    break (Parts::default(), false, BTreeMap::new());
-                }
-                let capsules: BTreeSet<String> = out.iter().map(|(key, _)| key.clone()).collect();
-                refusals.push(Refusal::of(site, &why, capsules.into_iter().collect()));
-                absent.extend(out);
-            }
-        }
+    let absent = staying(site, &known, current.rows);
+    let question = Question { site, names: &names, known: &known, rows: current.rows };
+    let (cost, optimal, placed) = match question.answer(absent, &mut refusals) {
+        Some(plan) => (plan.cost, plan.optimal, plan.rows),
+        None => (Parts::default(), false, BTreeMap::new()),
     };
     let mut decision = Decision {
         rows: current.rows.clone(),
@@ -126,33 +115,94 @@ fn staying(site: &Site<'_>, known: &Known<'_>, rows: &Rows) -> BTreeSet<Instance
     staying.map(|row| (problem::key(&row.pipeline, &row.name), u16::from(row.replica))).collect()
 }
 
-/// The instances to go on without: those that placement names, or, before one that runs has to give way,
-/// one that does not run yet.
+/// What is asked of placement.
+struct Question<'q> {
+    site: &'q Site<'q>,
+    names: &'q Names,
+    known: &'q Known<'q>,
+    rows: &'q Rows,
+}
+
+impl Question<'_> {
+    /// Places all that has a place. What has none is refused, and stays where it is.
+    ///
+    /// If not everything has a place beside the others, what runs keeps its node while what does not run
+    /// gives way, piece by piece; then all may move again. So something new never drives out what runs.
+    fn answer(&self, mut absent: BTreeSet<Instance>, refusals: &mut Vec<Refusal>) -> Option<Plan> {
+        let weights = &self.site.weights;
+        let mut frozen = None;
+        for _ in 0..2 * TRIES {
+            let problem = self.problem(&absent);
+            let mut held = problem.clone();
+            self.freeze(&mut held, frozen.unwrap_or(false));
+            let why = match place(&held, weights) {
+                Ok(plan) if frozen.is_some() => {
+                    return Some(place(&problem, weights).unwrap_or(plan));
+                }
+                Ok(plan) => return Some(plan),
+                Err(why) => why,
+            };
+            match why {
+                Unplaceable::NoRoom { .. } if frozen.is_none() && !problem.current.is_empty() => {
+                    frozen = Some(true);
+                    continue;
+                }
+                // Where it runs it may not be any more: it has to move.
+                Unplaceable::NoNode { .. } if frozen == Some(true) => {
+                    frozen = Some(false);
+                    continue;
+                }
+                _ => {}
+            }
+            let out = victims(&problem, &why, refusals.len() >= TRIES);
+            let capsules: BTreeSet<String> = out.iter().map(|(key, _)| key.clone()).collect();
+            if out.is_empty() {
+                return None;
+            }
+            refusals.push(Refusal::of(self.site, &why, capsules.into_iter().collect()));
+            absent.extend(out);
+        }
+        None
+    }
+
+    fn problem(&self, absent: &BTreeSet<Instance>) -> Problem {
+        problem::problem(self.site, self.names, self.known, self.rows, absent)
+    }
+
+    /// Has what runs keep its node, but what is to leave it.
+    fn freeze(&self, problem: &mut Problem, is_frozen: bool) {
+        if !is_frozen {
+            return;
+        }
+        for (instance, home) in &problem.current {
+            if problem.nodes.get(home).is_some_and(|node| !node.draining) {
+                problem.pinned.entry(instance.clone()).or_insert_with(|| home.clone());
+            }
+        }
+    }
+}
+
+/// The instances to go on without: those that placement names; in the end all that do not run, and then
+/// all.
 fn victims(problem: &Problem, why: &Unplaceable, is_last: bool) -> BTreeSet<Instance> {
+    let there = |instance: &Instance| !problem.absent.contains(instance);
     let all = |names: &[String]| -> BTreeSet<Instance> {
         let named = |name: &String| {
             let replicas = problem.capsules.get(name).map_or(0, |capsule| capsule.replicas);
             (0..replicas).map(|replica| (name.clone(), replica)).collect::<Vec<_>>()
         };
-        let instances = names.iter().flat_map(named);
-        instances.filter(|instance| !problem.absent.contains(instance)).collect()
+        names.iter().flat_map(named).filter(there).collect()
     };
     let everything: Vec<String> = problem.capsules.keys().cloned().collect();
-    let new: BTreeSet<Instance> = all(&everything)
-        .into_iter()
-        .filter(|instance| !problem.current.contains_key(instance))
-        .collect();
+    let mut new = all(&everything);
+    new.retain(|instance| !problem.current.contains_key(instance));
     match why {
         Unplaceable::NoNode { capsules, .. } => all(capsules),
         Unplaceable::Contradiction { name, other } => all(&[name.clone(), other.clone()]),
         Unplaceable::NoRoom { .. } if is_last && !new.is_empty() => new,
         Unplaceable::NoRoom { .. } if is_last => all(&everything),
         Unplaceable::NoRoom { instances, .. } => {
-            let stuck: BTreeSet<Instance> = instances.iter().cloned().collect();
-            match new.last() {
-                Some((name, _)) if stuck.is_disjoint(&new) => all(std::slice::from_ref(name)),
-                _ => stuck,
-            }
+            instances.iter().filter(|instance| there(instance)).cloned().collect()
         }
         Unplaceable::NoNodes | Unplaceable::UnknownCapsule { .. } => all(&everything),
     }

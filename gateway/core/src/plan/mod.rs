@@ -38,7 +38,7 @@ mod weave;
 
 pub use capmesh_placement::{Parts, Row as Reason, RunnerUp, Weights};
 pub use change::{Change, changes};
-pub use decide::{Current, Decision, decide, used};
+pub use decide::{Current, Decision, TRIES, decide, used};
 pub use ends::{BridgeName, Ends, InstanceName, InvalidInstance};
 pub use refusal::{Refusal, RefusalKind};
 pub use weave::{Consumer, Egress, Ingress};

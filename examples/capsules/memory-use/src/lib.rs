@@ -1,0 +1,61 @@
+//! How much of the memory of a Linux node is used.
+#![cfg_attr(target_arch = "wasm32", no_std)]
+#![forbid(unsafe_code)]
+
+use capmesh_sdk::prelude::*;
+
+capmesh_sdk::describe!();
+
+/// It keeps nothing but its clock.
+pub struct MemoryUse;
+
+#[capsule]
+impl MemoryUse {
+    const fn new() -> Self {
+        Self
+    }
+
+    #[start]
+    fn start(&mut self) -> Result<(), Errno> {
+        timers::TICK.after(Duration::from_secs(u64::from(config::PERIOD.get().max(1))))
+    }
+
+    #[timer(tick)]
+    fn tick(&mut self) -> Result<(), Errno> {
+        // First of all, so that nothing below can stop the clock.
+        self.start()?;
+        // A node that has just started has no sample yet.
+        let Ok(now) = sensors::MEMORY.read() else { return Ok(()) };
+        if now.total == 0 {
+            return Ok(());
+        }
+        let free = now.available.min(now.total) as f64 / now.total as f64;
+        outputs::LOAD.publish(&Load { value: (1.0 - free) as f32 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use capmesh_sdk::testing::Harness;
+
+    fn load(total: u64, available: u64) -> Vec<Load> {
+        let mut node = Harness::<MemoryUse>::start();
+        node.sample(sensors::MEMORY, &Memory { total, available, swap_used: 0 });
+        node.advance(Duration::from_secs(1)).published(outputs::LOAD)
+    }
+
+    #[test]
+    fn it_is_the_share_that_is_not_available() {
+        assert_eq!(load(4 << 30, 1 << 30), [Load { value: 0.75 }]);
+        assert_eq!(load(1000, 1000), [Load { value: 0.0 }]);
+        assert_eq!(load(1000, 2000), [Load { value: 0.0 }], "more than all is all");
+    }
+
+    #[test]
+    fn without_a_sample_or_a_size_there_is_nothing_to_say() {
+        assert_eq!(load(0, 0), []);
+        let mut node = Harness::<MemoryUse>::start();
+        assert!(node.advance(Duration::from_secs(3)).published(outputs::LOAD).is_empty());
+    }
+}
