@@ -51,7 +51,6 @@ use crate::api::{LogLine, MqttView, TopicView, ValueView};
 use crate::io::Publication;
 use crate::store::{Key, Store};
 use capmesh_coap::server::Outbox;
-use capmesh_session::Peer;
 use capmesh_wire::message::Stream;
 use capmesh_wire::plan::Delivery;
 use capmesh_wire::{InstanceId, Instant, NodeId};
@@ -290,12 +289,12 @@ impl Bridge {
 
     /// What is to be done; to be called until there is nothing. `peer` says who is behind a node's id.
     /// The work is bounded by what has come due since the last call.
-    pub fn poll(
+    pub fn poll<P: Copy>(
         &mut self,
         now: Instant,
         store: &mut Store,
-        link: &mut dyn Outbox<Peer>,
-        peer: &dyn Fn(NodeId) -> Option<Peer>,
+        link: &mut dyn Outbox<P>,
+        peer: &dyn Fn(NodeId) -> Option<P>,
     ) -> Option<Notice> {
         self.taps.answer_held(now, store, link, &mut self.counters);
         self.feeds.send(now, store, link, peer);

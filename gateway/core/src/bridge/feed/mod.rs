@@ -12,7 +12,6 @@ use crate::store::{Key, Store, Table};
 use capmesh_coap::endpoint::{ExchangeId, Outcome};
 use capmesh_coap::message::Message;
 use capmesh_coap::server::Outbox;
-use capmesh_session::Peer;
 use capmesh_wire::message::Stream;
 use capmesh_wire::{InstanceId, Instant, NodeId, Seq};
 use one::{Feed, Stored};
@@ -180,12 +179,12 @@ impl Feeds {
 
     /// Sends what can be sent. The work is one pass over the wires, if anything has changed since the last
     /// one or something is due.
-    pub(super) fn send(
+    pub(super) fn send<P: Copy>(
         &mut self,
         now: Instant,
         store: &Store,
-        link: &mut dyn Outbox<Peer>,
-        peer: &dyn Fn(NodeId) -> Option<Peer>,
+        link: &mut dyn Outbox<P>,
+        peer: &dyn Fn(NodeId) -> Option<P>,
     ) {
         let is_due = self.retry_timeout().is_some_and(|at| at <= now);
         let is_covered = self.feeds.values().any(|feed| feed.is_covered(store));

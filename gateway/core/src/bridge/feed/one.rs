@@ -60,6 +60,11 @@ pub(super) struct Feed {
     pub(super) epoch: Epoch,
     /// The number of the next message.
     pub(super) next: Seq,
+    /// The commit that makes durable where the stream begins; `None` as long as that is not known. An
+    /// `every` wire has nothing sent before it, so that a stream without it is one that nobody has had
+    /// anything of from this gateway, and whoever has had something has had it from one whose state was
+    /// lost.
+    pub(super) head: Option<Token>,
     /// `latest`: the first number that is not reserved, and the commit that reserves those below.
     reserved: (Seq, Token),
     /// What is not acknowledged; `latest`: the newest.
@@ -79,6 +84,7 @@ impl Feed {
         head: Option<Cursor>,
         queue: VecDeque<Stored>,
     ) -> Option<Self> {
+        let is_known = head.map(|_| Token(0));
         let head = head.unwrap_or(Cursor { epoch: Epoch(1), next: Seq(0) });
         let next = queue.back().map_or(head.next, |last| last.seq.next().max(head.next));
         let feed = Self {
@@ -86,6 +92,7 @@ impl Feed {
             tag: SchemaTag([0; 4]),
             epoch: head.epoch,
             next,
+            head: is_known,
             reserved: (head.next, Token(0)),
             queue,
             links: Vec::new(),
@@ -106,8 +113,8 @@ impl Feed {
             let link = match known.map(|at| before.swap_remove(at)) {
                 Some(link) if link.node == end.node => link,
                 // What was on its way to another node may come again: it has had it or will not.
-                Some(link) => Link::new(end.instance, end.node, link.next, batch_bytes),
-                None => Link::new(end.instance, end.node, oldest, batch_bytes),
+                Some(link) => Link::new(end.instance, end.node, link.next, link.probe, batch_bytes),
+                None => Link::new(end.instance, end.node, oldest, self.head.is_none(), batch_bytes),
             };
             self.links.push(link);
         }
@@ -149,6 +156,11 @@ impl Feed {
             // The site's time is what this gateway says.
             uncertainty: wall.map(|_| 0),
         };
+        if !self.is_every() && self.head.is_none() {
+            // Nobody says how far a lost state had come on a `latest` wire; the time of day has come
+            // farther. It decides no more than whether a message is taken for an old one.
+            self.next = self.next.max(Seq(wall.unwrap_or(0)));
+        }
         let mut stored = Stored { seq: self.next, sampled, payload, token: Token(0) };
         self.next = self.next.next();
         let stream = self.wire.stream;
@@ -159,6 +171,7 @@ impl Feed {
                 let reserved = Seq(stored.seq.0.saturating_add(RESERVED));
                 let head = Cursor { epoch: self.epoch, next: reserved };
                 self.reserved = (reserved, store.put(head_key(stream), head.to_bytes()));
+                self.head = Some(self.reserved.1);
             }
             stored.token = self.reserved.1;
             self.lost = self.lost.saturating_add(self.queue.len() as u64);
@@ -191,7 +204,7 @@ impl Feed {
         }
     }
 
-    fn put_head(&self, store: &mut Store) -> Token {
+    pub(super) fn put_head(&self, store: &mut Store) -> Token {
         let next = if self.is_every() { self.next } else { self.reserved.0 };
         let head = Cursor { epoch: self.epoch, next };
         store.put(head_key(self.wire.stream), head.to_bytes())
@@ -204,7 +217,7 @@ impl Feed {
         self.epoch = self.epoch.max(epoch).next();
         let stream = self.wire.stream;
         let mut seq = self.next.max(next);
-        let first = seq;
+        let shift = seq.0.saturating_sub(self.oldest().0);
         for stored in &mut self.queue {
             if self.wire.delivery == Delivery::Every {
                 store.delete(message_key(stream, stored.seq));
@@ -218,10 +231,11 @@ impl Feed {
         self.reserved.0 = self.reserved.0.max(Seq(seq.0.saturating_add(RESERVED)));
         let token = self.put_head(store);
         self.reserved.1 = token;
+        self.head = Some(token);
         self.queue.iter_mut().for_each(|stored| stored.token = token);
         self.uncovered = true;
         for link in &mut self.links {
-            link.next = first;
+            link.next = Seq(link.next.0.saturating_add(shift));
             link.skip = true;
         }
     }

@@ -7,7 +7,6 @@ use capmesh_coap::endpoint::{ExchangeId, Reliability, RequestError};
 use capmesh_coap::message::{Message, MessageWriter, Overflow};
 use capmesh_coap::option::OptionNumber;
 use capmesh_coap::server::Outbox;
-use capmesh_session::Peer;
 use capmesh_wire::cbor::{Writer, decode};
 use capmesh_wire::clock::Timestamp;
 use capmesh_wire::message::{Ack, Batch, BatchWriter, Stream};
@@ -42,10 +41,12 @@ pub(super) struct Link {
     pub(super) next: Seq,
     /// Whether the other side has to be told that there is nothing before `next`.
     pub(super) skip: bool,
+    /// Whether it is not known yet that the other side knows no more of the stream than this one.
+    pub(super) probe: bool,
     /// How many messages the other side had room for.
     room: u16,
-    /// What is on its way: up to which number, and whether it says that there is nothing before it.
-    flight: Option<(ExchangeId, Seq, bool)>,
+    /// What is on its way, and whether it says that there is nothing before it.
+    flight: Option<(ExchangeId, bool)>,
     failures: u8,
     pub(super) retry_at: Option<Instant>,
     batch_bytes: u16,
@@ -86,13 +87,15 @@ impl Link {
         consumer: InstanceId,
         node: NodeId,
         next: Seq,
+        probe: bool,
         batch_bytes: u16,
     ) -> Self {
         Self {
             consumer,
             node,
             next,
-            skip: false,
+            skip: probe,
+            probe,
             room: u16::MAX,
             flight: None,
             failures: 0,
@@ -122,7 +125,7 @@ impl Feed {
         let Some(link) = self.links.iter_mut().find(|link| link.consumer == consumer) else {
             return;
         };
-        let Some((_, end, was_skip)) = link.flight.take_if(|flight| flight.0 == exchange) else {
+        let Some((_, was_skip)) = link.flight.take_if(|flight| flight.0 == exchange) else {
             return;
         };
         match said {
@@ -143,13 +146,13 @@ impl Feed {
                 let (epoch, next) = (self.epoch, self.next);
                 self.catch_up(epoch, next, store);
             }
-            // Nobody can have had what was not sent.
-            Some(Said::Acked(ack)) if ack.next > end => {
-                self.catch_up(ack.epoch, ack.next, store);
-            }
             Some(Said::Acked(ack)) => {
+                let is_probe = core::mem::take(&mut link.probe);
                 link.room = ack.room;
-                if ack.next > link.next || (was_skip && ack.next == link.next) {
+                // Nobody can have had what was not sent.
+                if ack.next > self.next || is_probe && ack.next > link.next {
+                    self.catch_up(ack.epoch, ack.next, store);
+                } else if ack.next > link.next || (was_skip && ack.next == link.next) {
                     (link.next, link.failures) = (ack.next, 0);
                     link.retry_at = if ack.room == 0 { Some(now + RETRY_MIN) } else { None };
                 } else {
@@ -159,19 +162,24 @@ impl Feed {
                 }
             }
         }
+        if self.head.is_none() && self.links.iter().any(|link| !link.probe) {
+            self.head = Some(self.put_head(store));
+            self.uncovered = true;
+        }
         self.trim(store);
     }
 
     /// Sends to each end what it needs and what is durable: one batch at a time.
-    pub(super) fn send(
+    pub(super) fn send<P: Copy>(
         &mut self,
         now: Instant,
         store: &Store,
-        out: &mut dyn Outbox<Peer>,
-        peer: &dyn Fn(NodeId) -> Option<Peer>,
+        out: &mut dyn Outbox<P>,
+        peer: &dyn Fn(NodeId) -> Option<P>,
         flights: &mut BTreeMap<ExchangeId, (Stream, InstanceId)>,
     ) {
-        self.uncovered = self.queue.iter().any(|stored| !store.is_durable(stored.token));
+        let tokens = self.queue.iter().map(|stored| stored.token).chain(self.head);
+        self.uncovered = tokens.into_iter().any(|token| !store.is_durable(token));
         let (every, oldest, stream) = (self.is_every(), self.oldest(), self.wire.stream);
         let mut buf = Vec::new();
         for at in 0..self.links.len() {
@@ -182,6 +190,10 @@ impl Feed {
             }
             link.retry_at = None;
             let skip = every && link.skip;
+            let may_send = !every || self.head.is_some_and(|head| store.is_durable(head));
+            if !skip && !may_send {
+                continue;
+            }
             let (first, most) = (link.next.max(oldest), usize::from(link.room.max(1)));
             let (consumer, node, bytes) = (link.consumer, link.node, link.batch_bytes);
             let most = if skip { 0 } else { most.min(limits::BATCH) };
@@ -196,7 +208,7 @@ impl Feed {
             let Some(link) = self.links.get_mut(at) else { break };
             match sent {
                 Ok(exchange) if every => {
-                    link.flight = Some((exchange, end, skip));
+                    link.flight = Some((exchange, skip));
                     link.skip = false;
                     flights.insert(exchange, (stream, consumer));
                 }
@@ -249,10 +261,10 @@ impl Feed {
     }
 }
 
-fn post(
+fn post<P>(
     now: Instant,
-    out: &mut dyn Outbox<Peer>,
-    peer: Peer,
+    out: &mut dyn Outbox<P>,
+    peer: P,
     consumer: InstanceId,
     every: bool,
     batch: &[u8],

@@ -11,7 +11,6 @@ use crate::io::{Publication, Token};
 use crate::store::{Key, Store, Table};
 use capmesh_coap::endpoint::Responder;
 use capmesh_coap::server::Outbox;
-use capmesh_session::Peer;
 use capmesh_wire::message::{Batch, Stream};
 use capmesh_wire::{ErrorCode, InstanceId, Instant, NodeId, Problem, Seq};
 pub(super) use one::schema_view;
@@ -166,11 +165,11 @@ impl Taps {
     }
 
     /// Acknowledges what has become durable.
-    pub(super) fn answer_held(
+    pub(super) fn answer_held<P>(
         &mut self,
         now: Instant,
         store: &Store,
-        link: &mut dyn Outbox<Peer>,
+        link: &mut dyn Outbox<P>,
         counters: &mut MqttView,
     ) {
         for responder in self.ignored.drain(..) {
