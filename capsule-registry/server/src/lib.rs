@@ -19,7 +19,6 @@
 //! deleting blobs (they are collected), and fetching from other registries.
 
 pub mod client;
-pub mod command;
 pub mod core;
 mod http;
 pub mod oci;

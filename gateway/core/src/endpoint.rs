@@ -7,6 +7,7 @@ use capmesh_session::{
 };
 use capmesh_wire::{Instant, Roster};
 use core::fmt;
+use core::time::Duration;
 use rand_core::{CryptoRng, RngCore};
 
 /// The longest datagram, in bytes: what IPv6 carries everywhere.
@@ -37,7 +38,8 @@ where
     let mut seed = [0; 16];
     rng.fill_bytes(&mut seed);
     let config = EndpointConfig { nstart: 8, ..EndpointConfig::default() };
-    let sessions = SessionConfig::for_host();
+    // Nodes that were off are found again soon after they are back.
+    let sessions = SessionConfig { retry_max: Duration::from_secs(4), ..SessionConfig::for_host() };
     match size {
         Size::Small => {
             let sessions = Sessions::new(now, sessions, identity, Members::default(), rng);

@@ -1,8 +1,10 @@
 //! What a gateway takes and gives.
 
+use crate::api;
 use crate::store::Key;
 use capmesh_coap::endpoint::Via;
 use core::net::SocketAddr;
+use std::sync::Arc;
 
 /// Something that has happened.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +28,26 @@ pub enum Input<'a> {
         response_topic: Option<&'a str>,
         /// What is to go with the answer (MQTT 5).
         correlation: Option<&'a [u8]>,
+        /// Whether the broker had kept it.
+        retain: bool,
     },
+    /// Somebody asks for something; it is answered by [`Output::Answer`].
+    Request {
+        /// What the answer will say.
+        id: RequestId,
+        /// What is asked.
+        request: &'a api::Request,
+    },
+    /// How many publications wait in the durable outbox: said at least when it crosses a quarter of
+    /// [`bridge::OUTBOX`](crate::bridge::OUTBOX).
+    Outbox {
+        /// So many.
+        waiting: u64,
+        /// Whether [`Output::Publish`] is taken now.
+        takes: bool,
+    },
+    /// Whether anybody wants to see values as they come ([`api::Event::Value`]). Nobody does at the start.
+    Watched(bool),
     /// There is a connection to the MQTT broker, or there is none any more.
     MqttUp(bool),
     /// A commit is durable, or could not be made so: then it is given again after a while.
@@ -46,7 +67,7 @@ pub enum Input<'a> {
 pub struct Failed;
 
 /// What is to be done.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub enum Output<'b> {
     /// Send a datagram.
     Transmit {
@@ -56,11 +77,20 @@ pub enum Output<'b> {
         bytes: &'b [u8],
     },
     /// Make a transaction durable.
-    Commit(Commit),
+    Commit(Arc<Commit>),
     /// Publish, if there is a connection now.
     Publish(Publication),
     /// Have these topic filters subscribed, and no others.
     Subscribe(Vec<String>),
+    /// A request is answered.
+    Answer {
+        /// Which.
+        id: RequestId,
+        /// What is said.
+        result: Result<api::Answer, api::Refusal>,
+    },
+    /// Something has changed, for whoever watches.
+    Event(api::Event),
 }
 
 /// Names a commit. Later ones are larger.

@@ -8,6 +8,7 @@
 use crate::io::{Change, Commit, Failed, Publication, Token};
 use capmesh_wire::Instant;
 use core::time::Duration;
+use std::sync::Arc;
 
 /// Bytes of changes and publications that wait for a commit at most; beyond it [`Store::has_room`] says
 /// no, and what depends on messages from outside is refused with "try again".
@@ -25,7 +26,7 @@ pub enum Table {
     Nodes = 2,
     /// Pipelines' texts, by name.
     Pipelines = 3,
-    /// Rows of the plan, by instance.
+    /// Who owns what, by instance.
     Plan = 4,
     /// Migrations that run, by instance.
     Migrations = 5,
@@ -39,11 +40,13 @@ pub enum Table {
     Streams = 9,
     /// Manifests, by digest.
     Manifests = 10,
+    /// What references stand for, by their text.
+    References = 11,
 }
 
 impl Table {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Roster,
         Self::Nodes,
         Self::Pipelines,
@@ -54,6 +57,7 @@ impl Table {
         Self::Cursors,
         Self::Streams,
         Self::Manifests,
+        Self::References,
     ];
 
     /// Its number, for databases.
@@ -98,7 +102,7 @@ pub struct Store {
 
 #[derive(Debug)]
 struct Underway {
-    commit: Commit,
+    commit: Arc<Commit>,
     /// When it is to be given (again); `None` while the shell has it.
     due: Option<Instant>,
 }
@@ -125,6 +129,12 @@ impl Store {
         self.size += publication.topic.len() + publication.payload.len();
         self.open.publications.push(publication);
         self.open.token
+    }
+
+    /// The commit that everything belongs to that was put last.
+    #[must_use]
+    pub const fn newest(&self) -> Token {
+        if self.is_open_empty() { Token(self.open.token.0 - 1) } else { self.open.token }
     }
 
     /// Whether a commit is durable.
@@ -161,17 +171,17 @@ impl Store {
     }
 
     /// The next commit for the shell, if there is one and none is on its way.
-    pub fn poll(&mut self, now: Instant) -> Option<Commit> {
+    pub fn poll(&mut self, now: Instant) -> Option<Arc<Commit>> {
         if let Some(underway) = &mut self.underway {
-            return underway.due.take_if(|due| *due <= now).map(|_| underway.commit.clone());
+            return underway.due.take_if(|due| *due <= now).map(|_| Arc::clone(&underway.commit));
         }
         if self.is_open_empty() {
             return None;
         }
         let next = Commit { token: Token(self.open.token.0 + 1), ..Commit::default() };
-        let commit = core::mem::replace(&mut self.open, next);
+        let commit = Arc::new(core::mem::replace(&mut self.open, next));
         self.size = 0;
-        self.underway = Some(Underway { commit: commit.clone(), due: None });
+        self.underway = Some(Underway { commit: Arc::clone(&commit), due: None });
         Some(commit)
     }
 

@@ -26,7 +26,6 @@ mod node;
 mod run;
 mod sensors;
 mod sockets;
-mod stops;
 mod terminal;
 
 pub use arguments::Arguments;

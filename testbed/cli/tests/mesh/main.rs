@@ -11,5 +11,3 @@ mod aiocoap;
 mod controller;
 mod machine;
 mod pipeline;
-mod registry;
-mod skopeo;

@@ -64,7 +64,6 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "capmesh-gatewayd",
         &[
-            "capmesh-coap",
             "capmesh-gateway",
             "capmesh-keyfile",
             "capmesh-placement",

@@ -1,0 +1,329 @@
+//! Pipelines come and go: their capsules are looked up at the registry, then it is decided.
+
+use super::decide::Why;
+use super::{Gateway, Purpose};
+use crate::api::{self, RefusalCode};
+use crate::asks::{Answer, Request};
+use crate::catalog::Mistake;
+use crate::io::RequestId;
+use crate::pipeline::Pipeline;
+use crate::plan::{Decision, InstanceName};
+use crate::store::{Key, Table};
+use capmesh_blob::mapping::Name as BlobName;
+use capmesh_description::Fault;
+use capmesh_session::Peer;
+use capmesh_wire::manifest::UnverifiedManifest;
+use capmesh_wire::registry::Resolved;
+use capmesh_wire::{Digest, Instant, Manifest, Role, cbor, paths};
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Pipelines that are looked up at one time.
+const DEPLOYS: usize = 16;
+
+/// Pipelines of a site.
+const PIPELINES: usize = 256;
+
+/// How long the registry may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How often it is asked that does not answer.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// A pipeline whose capsules are looked up.
+#[derive(Debug)]
+pub(super) struct Deploying {
+    request: RequestId,
+    pipeline: Pipeline,
+    dry_run: bool,
+    /// References that are still to be resolved; those that are tags are asked for even if they are
+    /// known, since a tag may stand for something else today.
+    wanted: BTreeSet<String>,
+    until: Instant,
+    ask_at: Instant,
+    /// What the registry said last.
+    said: Option<String>,
+}
+
+impl Gateway {
+    pub(super) fn begin_deploy(&mut self, now: Instant, request: RequestId, deploy: &api::Deploy) {
+        let file = deploy.file.as_deref().unwrap_or("pipeline");
+        let pipeline = match Pipeline::parse(file, &deploy.text) {
+            Ok(pipeline) => pipeline,
+            Err(faults) => {
+                let mistakes = faults.as_slice().iter().map(|f| mistake(f, "text")).collect();
+                self.answer(request, Err(api::Refusal::invalid_pipeline(mistakes)));
+                return;
+            }
+        };
+        let is_known = self.pipelines.contains_key(&pipeline.name.value);
+        if self.deploys.len() >= DEPLOYS || self.pipelines.len() >= PIPELINES && !is_known {
+            let refusal = api::Refusal::new(RefusalCode::Busy, "there are too many pipelines");
+            self.answer(request, Err(refusal));
+            return;
+        }
+        let tags = pipeline.capsules.iter().map(|capsule| capsule.uses.value.clone());
+        let wanted = tags.filter(|uses| !uses.contains('@')).collect();
+        self.deploys.push(Deploying {
+            request,
+            pipeline,
+            dry_run: deploy.dry_run,
+            wanted,
+            until: now + PATIENCE,
+            ask_at: now,
+            said: None,
+        });
+    }
+
+    pub(super) fn deploys_timeout(&self) -> Option<Instant> {
+        self.deploys.iter().map(|deploy| deploy.ask_at.min(deploy.until)).min()
+    }
+
+    pub(super) fn advance_deploys(&mut self, now: Instant) {
+        let mut at = 0;
+        while let Some(deploy) = self.deploys.get(at) {
+            let missing = self.catalog.missing(&deploy.pipeline);
+            let is_known = deploy.wanted.is_empty() && missing.is_empty();
+            let has_registry = self.registry_peer(now).is_some();
+            let Some(deploy) = self.deploys.get(at) else { return };
+            if is_known || !has_registry || deploy.until <= now {
+                let deploy = self.deploys.remove(at);
+                self.finish_deploy(now, deploy);
+                continue;
+            }
+            if deploy.ask_at <= now {
+                let references = deploy.wanted.clone();
+                if let Some(deploy) = self.deploys.get_mut(at) {
+                    deploy.ask_at = now + AGAIN;
+                }
+                self.look_up(now, references, &missing.manifests);
+            }
+            at += 1;
+        }
+    }
+
+    /// The registry, with a place among the sessions.
+    pub(super) fn registry_peer(&mut self, now: Instant) -> Option<Peer> {
+        let id = self.members.with_role(Role::Registry).into_iter().next()?;
+        self.roster_told?;
+        if let Some(peer) = self.link.peer(id) {
+            return Some(peer);
+        }
+        let address = self.config.registry?;
+        self.link.introduce(now, id, address).ok()
+    }
+
+    fn look_up(&mut self, now: Instant, wanted: BTreeSet<String>, manifests: &BTreeSet<Digest>) {
+        let Some(peer) = self.registry_peer(now) else { return };
+        let tags = wanted.into_iter().map(|reference| {
+            let mut request = Request::get(paths::TAGS);
+            request.query = Some(format!("t={reference}"));
+            (request, Purpose::Resolve(reference))
+        });
+        let manifests = manifests.iter().map(|digest| {
+            let path = format!("{}/{}/0", paths::BLOBS, BlobName::of(digest).as_str());
+            (Request::get(path), Purpose::Manifest(*digest))
+        });
+        for (request, purpose) in tags.chain(manifests).collect::<Vec<_>>() {
+            if !self.asks.purposes().any(|known| *known == purpose) {
+                // If there is no room, the next time is soon enough.
+                let _ = self.asks.send(now, &mut *self.link, peer, request, purpose);
+            }
+        }
+    }
+
+    /// The registry has said what a reference stands for, or that it stands for nothing.
+    pub(super) fn resolve_answered(&mut self, now: Instant, reference: &str, answer: &Answer) {
+        let resolved = cbor::decode::<Resolved>(&answer.body).ok().filter(|_| answer.is_success());
+        if let Some(resolved) = resolved {
+            let _ = self.catalog.refer(reference, resolved.capsule);
+            let key = Key::new(Table::References, reference);
+            self.store.put(key, resolved.capsule.as_bytes().to_vec());
+        }
+        for deploy in self.deploys.iter_mut().filter(|deploy| deploy.wanted.contains(reference)) {
+            if answer.code.is_some() {
+                deploy.wanted.remove(reference);
+                // Manifests are asked for at once.
+                deploy.ask_at = now;
+                if resolved.is_none() {
+                    deploy.said = Some(format!("the registry does not know {reference}"));
+                    deploy.until = now;
+                }
+            }
+        }
+    }
+
+    /// The registry has given a manifest, or not.
+    pub(super) fn manifest_answered(&mut self, now: Instant, digest: &Digest, answer: &Answer) {
+        let taken = answer.is_success() && self.take_manifest(digest, &answer.body);
+        for deploy in &mut self.deploys {
+            if answer.code.is_some() && !taken {
+                deploy.said = Some(format!("the registry has no valid manifest {digest}"));
+                deploy.until = now;
+            }
+            deploy.ask_at = now + AGAIN;
+        }
+    }
+
+    /// Takes a manifest if it is the one that was asked for, and a publisher of the site's has signed it.
+    fn take_manifest(&mut self, digest: &Digest, envelope: &[u8]) -> bool {
+        let Ok(unverified) = UnverifiedManifest::parse(envelope) else { return false };
+        if Manifest::digest(envelope) != *digest {
+            return false;
+        }
+        let roster = self.members.roster();
+        let publisher = roster.and_then(|roster| roster.find(unverified.publisher()));
+        let publisher = publisher.filter(|entry| entry.role == Role::Publisher);
+        let Some(publisher) = publisher else { return false };
+        if unverified.verify(&publisher.credential.public_key()).is_err()
+            || self.catalog.insert(envelope).is_err()
+        {
+            return false;
+        }
+        self.store.put(Key::new(Table::Manifests, digest.as_bytes()), envelope.to_vec());
+        true
+    }
+
+    fn finish_deploy(&mut self, now: Instant, deploy: Deploying) {
+        let Deploying { request, pipeline, dry_run, said, .. } = deploy;
+        let name = pipeline.name.value.clone();
+        let offers = self.with_site(&self.pipelines, &self.pins, |site| site.offers());
+        if let Err(mistakes) = self.catalog.check(&pipeline, &offers) {
+            let mistakes = mistakes.iter().map(|m: &Mistake| mistake(&m.fault, m.kind.name()));
+            let mut refusal = api::Refusal::invalid_pipeline(mistakes.collect());
+            if let Some(said) = said {
+                refusal = refusal.because(said);
+            }
+            self.answer(request, Err(refusal));
+            return;
+        }
+        let mut pipelines = self.pipelines.clone();
+        let text = pipeline.text.clone();
+        pipelines.insert(name.clone(), pipeline);
+        let decision = self.decide(&pipelines, &self.pins);
+        let causes: Vec<String> =
+            decision.refusals_of(&name).map(|refusal| refusal.message.clone()).collect();
+        if !causes.is_empty() {
+            let message = format!("{name} has no place on the nodes that there are");
+            let refusal = api::Refusal::new(RefusalCode::Unplaceable, message);
+            let refusal = causes.into_iter().fold(refusal, api::Refusal::because);
+            self.answer(request, Err(refusal));
+            return;
+        }
+        let plan = self.plan_view(Some(&decision));
+        let before = core::mem::replace(&mut self.pipelines, pipelines);
+        if dry_run {
+            let rows = decision.rows.clone();
+            let view = self.pipeline_view(&name, Some(&rows), false);
+            self.pipelines = before;
+            let answer = view.map(|pipeline| api::Deployed { dry_run, pipeline, plan });
+            self.answer(request, answered(answer));
+            return;
+        }
+        self.store.put(Key::new(Table::Pipelines, &name), text.into_bytes());
+        self.adopt_decision(now, decision);
+        let view = self.pipeline_view(&name, None, false);
+        let answer = view.map(|pipeline| api::Deployed { dry_run, pipeline, plan });
+        self.promise(request, answered(answer));
+        self.pipeline_changed(&name);
+    }
+
+    fn adopt_decision(&mut self, now: Instant, decision: Decision) {
+        self.apply(now, decision, Why::Wanted);
+        self.event(api::Event::Plan(self.plan_view(None)));
+    }
+
+    pub(super) fn undeploy(&mut self, now: Instant, request: RequestId, name: &str) {
+        if self.pipelines.remove(name).is_none() {
+            let message = format!("no pipeline is called {name}");
+            let mut refusal = api::Refusal::new(RefusalCode::UnknownPipeline, message);
+            if !self.pipelines.is_empty() {
+                let names: Vec<_> = self.pipelines.keys().map(String::as_str).collect();
+                refusal = refusal.help(format!("there are {}", names.join(", ")));
+            }
+            self.answer(request, Err(refusal));
+            return;
+        }
+        self.store.delete(Key::new(Table::Pipelines, name));
+        let decision = self.decide(&self.pipelines, &self.pins);
+        self.adopt_decision(now, decision);
+        self.event(api::Event::Gone(api::Gone::Pipeline(name.to_owned())));
+        self.promise(request, Ok(api::Answer::done(format!("{name} has ended"))));
+    }
+
+    /// Moves an instance because somebody wants it, and keeps it there.
+    pub(super) fn migrate(&mut self, now: Instant, request: RequestId, migrate: &api::Migrate) {
+        let result = self.try_migrate(now, migrate);
+        match result {
+            Err(refusal) => self.answer(request, Err(*refusal)),
+            Ok(answer) => self.promise(request, Ok(answer)),
+        }
+    }
+
+    fn try_migrate(
+        &mut self,
+        now: Instant,
+        migrate: &api::Migrate,
+    ) -> Result<api::Answer, Box<api::Refusal>> {
+        let row = self.instance_named(&migrate.instance)?.clone();
+        let node = self.node_named(&migrate.to)?;
+        let (to, to_name) = (node.id, node.record.name.clone());
+        let (id, path) = (row.instance, row.path());
+        let refuse = |code, message: String| Box::new(api::Refusal::new(code, message));
+        if row.node == to {
+            return Err(refuse(RefusalCode::WrongState, format!("{path} is on {to_name} already")));
+        }
+        if !node.is_up() {
+            return Err(refuse(RefusalCode::Unreachable, format!("{to_name} does not answer")));
+        }
+        if self.migrations.iter().any(|m| m.instance == id && m.is_in_the_way()) {
+            return Err(refuse(RefusalCode::Underway, format!("{path} is moving already")));
+        }
+        let name = InstanceName::of(&row);
+        let pins: BTreeMap<_, _> =
+            self.pins.clone().into_iter().chain([(name.clone(), to)]).collect();
+        let mut decision = self.decide(&self.pipelines, &pins);
+        if decision.rows.get(id).is_none_or(|row| row.node != to) {
+            let refusal =
+                refuse(RefusalCode::Unplaceable, format!("{path} cannot be on {to_name}"));
+            let causes = decision.refusals_of(&row.pipeline).map(|r| r.message.clone());
+            return Err(Box::new(causes.fold(*refusal, api::Refusal::because)));
+        }
+        // Others stay where they are until it is decided anew.
+        for (other, wanted) in &mut decision.rows.0 {
+            if let Some(known) = self.rows.get(*other).filter(|_| *other != id) {
+                wanted.node = known.node;
+            }
+        }
+        self.calm.remove(&id);
+        self.pin(&name, Some(to));
+        self.adopt_decision(now, decision);
+        let at = self.migrations.iter().rposition(|m| m.instance == id && m.is_in_the_way());
+        let view = at.and_then(|at| self.migration_view(now, at));
+        Ok(match view {
+            Some(view) => api::Answer::Migration(Box::new(view)),
+            None => api::Answer::done(format!("{path} starts on {to_name}")),
+        })
+    }
+}
+
+fn answered(deployed: Option<api::Deployed>) -> Result<api::Answer, api::Refusal> {
+    let lost = || api::Refusal::new(RefusalCode::Internal, "the pipeline cannot be shown");
+    deployed.map(|deployed| api::Answer::Deployed(Box::new(deployed))).ok_or_else(lost)
+}
+
+/// A mistake as people see it.
+fn mistake(fault: &Fault, code: &str) -> api::Mistake {
+    let place = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    let file = fault.path.to_string_lossy().into_owned();
+    api::Mistake {
+        file: Some(file).filter(|file| !file.is_empty()),
+        line: place(fault.line),
+        column: place(fault.column),
+        length: 1,
+        code: code.to_owned(),
+        message: fault.message.clone(),
+        help: None,
+        nearest: None,
+    }
+}

@@ -1,0 +1,206 @@
+//! Towards the plan: what a node is still to be told, until what it says of itself is what its rows say.
+//!
+//! Everything here may be said twice: a node that has heard it before answers the same. What is said and
+//! not answered, or refused for now, is said again after a while, each time a longer one, with a random
+//! part, so that a site that comes back does not all speak at once.
+
+mod document;
+
+pub(crate) use document::{Around, Relays, relays, says, signed};
+
+use crate::nodes::Node;
+use crate::rows::Row;
+use capmesh_wire::inventory::InstanceState;
+use capmesh_wire::{Digest, Epoch, ErrorCode, InstanceId, Instant, Revision};
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+/// Things that are said to one node at a time.
+pub(crate) const IN_FLIGHT: usize = 3;
+
+/// The first wait before something is said again, and the longest.
+const AGAIN: Duration = Duration::from_millis(500);
+const LONGEST_AGAIN: Duration = Duration::from_secs(30);
+
+/// Part of a lease after which it is renewed.
+const RENEWED_AFTER: u32 = 3;
+
+/// Something that a node is to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Duty {
+    /// The roster.
+    Roster(Revision),
+    /// Its plan.
+    Plan(Revision),
+    /// To fetch a capsule.
+    Install([u8; Digest::LEN]),
+    /// To run an instance that it has stopped.
+    Start(InstanceId),
+    /// To go on running it.
+    Renew(InstanceId),
+    /// To give its state.
+    Checkpoint(InstanceId),
+    /// To go on after a migration that nobody knows of any more.
+    Resume(InstanceId, Epoch),
+    /// To forget what it had of such a migration, or of an instance that is elsewhere by now.
+    Stop(InstanceId, Epoch),
+    /// To forget what went elsewhere while it was lost.
+    Release(InstanceId, Epoch),
+}
+
+/// How it went so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tried {
+    times: u8,
+    /// Not again before.
+    again_at: Option<Instant>,
+    in_flight: bool,
+    refused: Option<ErrorCode>,
+}
+
+/// What a node is being told.
+#[derive(Debug, Default)]
+pub(crate) struct Duties {
+    tried: BTreeMap<Duty, Tried>,
+    /// When each lease was renewed, and each checkpoint taken, last.
+    pub(crate) times: BTreeMap<Duty, Instant>,
+}
+
+impl Duties {
+    /// Whether something may be said now.
+    pub(crate) fn may(&self, now: Instant, duty: Duty) -> bool {
+        let tried = self.tried.get(&duty);
+        self.in_flight() < IN_FLIGHT
+            && tried.is_none_or(|t| !t.in_flight && t.again_at.is_none_or(|at| at <= now))
+    }
+
+    fn in_flight(&self) -> usize {
+        self.tried.values().filter(|tried| tried.in_flight).count()
+    }
+
+    /// It is being said.
+    pub(crate) fn begin(&mut self, duty: Duty) {
+        self.tried.entry(duty).or_default().in_flight = true;
+    }
+
+    /// It was heard and taken. What is to be said again as long as it has no effect waits a while.
+    pub(crate) fn done(&mut self, now: Instant, duty: Duty, random: u32) {
+        self.times.insert(duty, now);
+        self.fail(now, duty, None, None, random);
+        if matches!(duty, Duty::Renew(_) | Duty::Checkpoint(_)) {
+            self.tried.remove(&duty);
+        }
+    }
+
+    /// It was refused, or not heard: again after `after`, or after a wait that grows.
+    pub(crate) fn fail(
+        &mut self,
+        now: Instant,
+        duty: Duty,
+        refused: Option<ErrorCode>,
+        after: Option<Duration>,
+        random: u32,
+    ) {
+        let tried = self.tried.entry(duty).or_default();
+        let wait = (AGAIN * (1 << tried.times.min(6))).min(LONGEST_AGAIN);
+        tried.times = tried.times.saturating_add(1);
+        tried.in_flight = false;
+        tried.refused = refused;
+        let wait = after.unwrap_or(wait);
+        tried.again_at =
+            Some(now + wait + wait.mul_f64(f64::from(random) / f64::from(u32::MAX) / 2.0));
+    }
+
+    /// The node has started anew: what it was told may have been lost on the way.
+    pub(crate) fn forget(&mut self) {
+        self.tried.retain(|_, tried| tried.in_flight);
+    }
+
+    /// Forgets what is no more to be said.
+    pub(crate) fn keep(&mut self, is_wanted: impl Fn(&Duty) -> bool) {
+        self.tried.retain(|duty, tried| tried.in_flight || is_wanted(duty));
+        self.times.retain(|duty, _| is_wanted(duty));
+    }
+
+    /// When something may be said that may not be said now.
+    pub(crate) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        let waiting = self.tried.values().filter(|tried| !tried.in_flight);
+        waiting.filter_map(|tried| tried.again_at).filter(|at| *at > now).min()
+    }
+
+    /// Why a row is not yet what it should be, if its node has refused something.
+    pub(crate) fn refusal_of(&self, row: &Row) -> Option<ErrorCode> {
+        let concerns = |duty: &Duty| match duty {
+            Duty::Install(capsule) => capsule == row.capsule.as_bytes(),
+            Duty::Start(instance) | Duty::Renew(instance) => *instance == row.instance,
+            Duty::Plan(_) => true,
+            _ => false,
+        };
+        let mut tried = self.tried.iter().filter(|(duty, _)| concerns(duty));
+        tried.find_map(|(_, tried)| tried.refused)
+    }
+
+    pub(crate) fn memory(&self) -> usize {
+        self.tried.len() * (size_of::<Duty>() + size_of::<Tried>())
+            + self.times.len() * (size_of::<Duty>() + size_of::<Instant>())
+    }
+}
+
+/// What a node is to be told about one of its rows, and from when on. `has_plan` says that it has the
+/// newest plan.
+pub(crate) fn of_row(now: Instant, node: &Node, row: &Row, has_plan: bool) -> Vec<(Duty, Instant)> {
+    let mut duties = Vec::new();
+    let status = node.instance(row.instance).filter(|status| status.epoch == row.epoch);
+    let state = status.map(|status| status.state);
+    let held = node.holds(&row.capsule);
+    if !held && !matches!(state, Some(InstanceState::Running)) {
+        duties.push((Duty::Install(*row.capsule.as_bytes()), now));
+    }
+    let waits = matches!(
+        state,
+        Some(InstanceState::Stopped | InstanceState::Prepared | InstanceState::Restored)
+    );
+    if has_plan && waits {
+        duties.push((Duty::Start(row.instance), now));
+    }
+    if state == Some(InstanceState::Quiescent) {
+        duties.push((Duty::Resume(row.instance, row.epoch), now));
+    }
+    let last = |duty| node.duties.times.get(&duty).copied();
+    if let (Some(lease), Some(_)) = (row.lease_ms, state) {
+        let every = Duration::from_millis(u64::from(lease)) / RENEWED_AFTER;
+        let duty = Duty::Renew(row.instance);
+        duties.push((duty, last(duty).map_or(now, |at| at + every)));
+    }
+    if let (Some(every), Some(InstanceState::Running)) = (row.checkpoint_ms, state)
+        && row.failover == capmesh_wire::plan::Failover::Checkpoint
+    {
+        let every = Duration::from_millis(u64::from(every));
+        let duty = Duty::Checkpoint(row.instance);
+        duties.push((duty, last(duty).map_or(now, |at| at + every)));
+    }
+    duties
+}
+
+/// What a node is to be told about instances that are not its own: `owned` says whether one is.
+pub(crate) fn of_others(
+    now: Instant,
+    node: &Node,
+    owned: impl Fn(InstanceId, Epoch) -> bool,
+) -> Vec<(Duty, Instant)> {
+    let Some(status) = node.status() else { return Vec::new() };
+    let others = status
+        .instances
+        .iter()
+        .filter(|other| !other.instance.is_local() && !owned(other.instance, other.epoch));
+    others
+        .filter_map(|other| match other.state {
+            InstanceState::Quiescent => Some(Duty::Release(other.instance, other.epoch)),
+            InstanceState::Prepared | InstanceState::Restored => {
+                Some(Duty::Stop(other.instance, other.epoch))
+            }
+            _ => None,
+        })
+        .map(|duty| (duty, now))
+        .collect()
+}
