@@ -19,6 +19,7 @@
 //! deleting blobs (they are collected), and fetching from other registries.
 
 pub mod client;
+pub mod command;
 pub mod core;
 mod http;
 pub mod oci;

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How a node is started. Each option can be given in the environment, too.
+/// How a node is started. What changes nothing else than this one start is said here, the rest may be
+/// said in the environment, too.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Arguments {
     /// Where the node keeps everything; made if it is not there
@@ -68,6 +69,10 @@ pub struct Arguments {
     /// power cut
     #[arg(long, env = "CAPMESH_NO_SYNC")]
     pub no_sync: bool,
+
+    /// End when standard input does, for programs that start nodes and want none to outlive them
+    #[arg(long)]
+    pub while_stdin: bool,
 }
 
 /// A recording that is played as a sensor.

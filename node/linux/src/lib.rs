@@ -26,6 +26,7 @@ mod node;
 mod run;
 mod sensors;
 mod sockets;
+mod stops;
 mod terminal;
 
 pub use arguments::Arguments;

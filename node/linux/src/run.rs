@@ -6,13 +6,13 @@ use crate::flash::{self, Change, Flash};
 use crate::node::{self, LinuxNode};
 use crate::sensors::{Sensors, show};
 use crate::sockets::Sockets;
+use crate::stops::Stops;
 use crate::terminal;
 use anyhow::{Context, anyhow};
 use capmesh_node::{Boot, Input, Output};
 use capmesh_wire::{Instant, Name};
 use rand_core::{OsRng, RngCore};
 use std::time::Duration;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Room for the longest datagram and the longest program.
 const BUFFER: usize = 4_096;
@@ -27,7 +27,8 @@ enum End {
     Reboot,
 }
 
-/// Runs a node until the process is told to stop (SIGTERM or SIGINT).
+/// Runs a node until the process is told to stop (SIGTERM, SIGINT, or the end of
+/// standard input if that is to count).
 ///
 /// # Errors
 /// If the node cannot start; [`Failure::code`] says what the process should end with.
@@ -50,8 +51,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 async fn serve(arguments: &Arguments, sensors: Sensors) -> Result<(), Failure> {
     let started = std::time::Instant::now();
-    let stop = |kind| signal(kind).context("signals");
-    let mut stops = [stop(SignalKind::terminate())?, stop(SignalKind::interrupt())?];
+    let mut stops = Stops::new(arguments.while_stdin)?;
     let layout = flash::config(arguments.flash)?;
     let flash = Flash::open(&arguments.state, &layout, !arguments.no_sync)?;
     let sockets = Sockets::open(arguments.listen, arguments.interface.as_deref())?;
@@ -98,7 +98,7 @@ impl Shell {
         Instant::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
     }
 
-    async fn run(&mut self, mut node: Box<LinuxNode>, stops: &mut [Signal; 2]) -> End {
+    async fn run(&mut self, mut node: Box<LinuxNode>, stops: &mut Stops) -> End {
         let mut told = 0;
         let end = loop {
             let reboot = self.drain(&mut node);
@@ -107,11 +107,9 @@ impl Shell {
                 break End::Reboot;
             }
             let until = node.poll_timeout().map(|at| at.saturating_since(self.now()));
-            let [terminate, interrupt] = stops;
             tokio::select! {
                 biased;
-                _ = terminate.recv() => break End::Stopped,
-                _ = interrupt.recv() => break End::Stopped,
+                () = stops.stopped() => break End::Stopped,
                 result = self.flash.changed() => {
                     node.handle(self.now(), self.flash.content(), Input::Flashed(result));
                 }

@@ -190,3 +190,12 @@ fn sensors_are_shown_with_their_schemas() {
     assert!(child.wait().unwrap().success());
     assert!(shown.starts_with("# sensor `dust`\nname = \"dust\"\nversion = 2\n"), "{shown}");
 }
+
+#[test]
+fn it_ends_with_standard_input_if_that_is_wanted() {
+    let place = tempfile::tempdir().unwrap();
+    let mut node = Node::spawn(command(place.path()).arg("--while-stdin").stdin(Stdio::piped()));
+    assert!(node.child.try_wait().unwrap().is_none());
+    drop(node.child.stdin.take());
+    assert!(node.child.wait().unwrap().success());
+}

@@ -103,6 +103,12 @@ impl Sealed {
         Manifest::digest(&self.envelope)
     }
 
+    /// The signed manifest.
+    #[must_use]
+    pub fn envelope(&self) -> &[u8] {
+        &self.envelope
+    }
+
     /// The module.
     #[must_use]
     pub fn module(&self) -> &[u8] {

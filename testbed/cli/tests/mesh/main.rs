@@ -11,3 +11,5 @@ mod aiocoap;
 mod controller;
 mod machine;
 mod pipeline;
+mod registry;
+mod skopeo;

@@ -18,8 +18,8 @@ Running it again changes nothing.
 Usage: cargo xtask setup
 
   Debian packages   a way to build for microcontrollers (unless the Rust toolchain has the
-                    targets), QEMU, libcoap's client and server, libclang, compilers for capsules in
-                    C and AssemblyScript; as root or by sudo
+                    targets), QEMU, libcoap's client and server, skopeo, libclang, compilers for
+                    capsules in C and AssemblyScript; as root or by sudo
   .capmesh/venv     a Python environment with aiocoap, of testbed/interop/requirements.txt
   AssemblyScript    its compiler, beside the package for capsules, by npm
   .capmesh/tools    cargo-nextest and cargo-deny, unless they are in PATH
@@ -79,6 +79,18 @@ const NEEDS: &[Need] = &[
         find: || ["coap-client-notls", "coap-client"].into_iter().find_map(process::find),
         packages: &["libcoap3-bin"],
         elsewhere: "install libcoap's examples (coap-client, coap-server)",
+    },
+    Need {
+        what: "Mosquitto",
+        find: || process::find("mosquitto").and(process::find("mosquitto_sub")),
+        packages: &["mosquitto", "mosquitto-clients"],
+        elsewhere: "install Eclipse Mosquitto with its clients (mosquitto, mosquitto_sub)",
+    },
+    Need {
+        what: "skopeo",
+        find: || process::find("skopeo"),
+        packages: &["skopeo"],
+        elsewhere: "install skopeo, which copies OCI images",
     },
     Need {
         what: "libclang",

@@ -64,6 +64,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "capmesh-gatewayd",
         &[
+            "capmesh-coap",
             "capmesh-gateway",
             "capmesh-keyfile",
             "capmesh-placement",
