@@ -18,6 +18,10 @@
 //! - Any content of flash is legal to mount. Work and memory are bounded by [`Config`].
 //! - A unit is programmed once between two erases, except for the marks of pieces where
 //!   [`Geometry::rewrites`] allows it.
+//! - A program never sets bits: where something is written flash is seen to be erased, or, in an
+//!   extent, to have no bit cleared that is to be set ([`Error::Dirty`]).
+//! - An operation that the driver denies is judged by what flash holds then, and loses nothing that was
+//!   durable, however many are denied.
 //! - What could not be written as it should is written elsewhere; [`Store::has_failed`] says when that
 //!   does not help.
 //!

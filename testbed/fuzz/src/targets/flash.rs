@@ -24,11 +24,6 @@ const ONCE: Config =
 /// How many operations may follow one another before that counts as a loop.
 const MOST_AT_ONCE: usize = 2_000;
 
-/// How many operations may fail in one life of a flash. A driver that denies dozens of changes, over
-/// several restarts, can still make the store lose a durable record: `regressions/flash/many-faults`
-/// does with a limit of 23.
-const FAULTS: u8 = 8;
-
 /// What a key is to be; `None` if it has no value.
 type Change = ((u8, u32), Option<Vec<u8>>);
 
@@ -40,7 +35,6 @@ struct World<'a> {
     durable: BTreeMap<(u8, u32), Vec<u8>>,
     waiting: VecDeque<(Ticket, Change)>,
     extent: Option<ExtentId>,
-    faults: u8,
 }
 
 /// Runs the input as a program.
@@ -58,7 +52,7 @@ pub fn run(data: &[u8]) {
     let store = Store::mount(nor.bytes(), config);
     let durable = contents(&store, nor.bytes());
     let waiting = VecDeque::new();
-    let mut world = World { feed, config, nor, store, durable, waiting, extent: None, faults: 0 };
+    let mut world = World { feed, config, nor, store, durable, waiting, extent: None };
     while !world.feed.is_empty() {
         world.operate();
     }
@@ -106,17 +100,24 @@ impl World<'_> {
         (self.feed.below(3) as u8, self.feed.below(4) as u32)
     }
 
-    /// Makes, ends and reads extents. What is in them is not written here: a second write to a place
-    /// asks the flash to set bits, which the store leaves to its caller to avoid.
+    /// Makes, writes, ends and reads extents.
     fn extents(&mut self) {
         let flash = self.nor.bytes();
         let digest = capmesh_wire::Digest::of(&[1]);
         let blob =
             BlobRef { digest, size: u32::from(self.feed.word()), chunk_log2: 8, root: digest };
         let id = ExtentId(self.feed.below(4) as u32);
-        match self.feed.below(2) {
+        match self.feed.below(4) {
             0 => {
                 let _ = self.store.allocate(flash, &blob, Owner { kind: 0, id: 0 });
+            }
+            1 => {
+                let offset = u32::from(self.feed.word());
+                let _ = self.store.write(flash, id, offset, self.feed.bytes(70));
+            }
+            2 => {
+                let piece = u16::from(self.feed.byte());
+                let _ = self.store.write_piece(flash, id, piece, self.feed.bytes(70));
             }
             _ => {
                 let _ = (self.store.bytes(flash, id), self.store.pieces(flash, id).count());
@@ -165,11 +166,7 @@ impl World<'_> {
     /// The next operation is torn, and the driver says so.
     fn fail(&mut self) {
         let tear = self.tear();
-        if self.faults == FAULTS {
-            return;
-        }
         let Some(op) = self.store.poll(self.nor.bytes()) else { return };
-        self.faults += 1;
         self.nor.tear(op, tear);
         self.flashed(Err(Fault));
         self.check();

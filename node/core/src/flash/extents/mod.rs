@@ -22,8 +22,6 @@ use super::config::Config;
 use super::log::{Group, Log};
 use super::{Error, Stats, narrow};
 use alloc::vec::Vec;
-use capmesh_blob::Geometry as Pieces;
-use capmesh_wire::BlobRef;
 use core::ops::Range;
 pub(super) use record::RECORD_LEN;
 use record::decode;
@@ -174,21 +172,6 @@ impl Extents {
                 let free: u16 = gaps.iter().map(|gap| gap.end - gap.start).sum();
                 Err(if free < sectors { Error::Full } else { Error::Fragmented })
             }
-        }
-    }
-
-    /// How many sectors a blob takes with its pages and marks.
-    fn sectors(&self, blob: &BlobRef) -> Result<u16, Error> {
-        let pieces = Pieces::new(blob.size, blob.chunk_log2).map_err(|_| Error::TooLarge)?;
-        let geometry = &self.config.geometry;
-        let count = u32::from(pieces.pieces());
-        let marks = if geometry.rewrites { count.div_ceil(8) } else { count * geometry.unit };
-        let bytes = geometry.align(pieces.stored_size()) + geometry.align(marks);
-        // An empty blob has a place too.
-        let sectors = bytes.div_ceil(geometry.sector).max(1);
-        match u16::try_from(sectors) {
-            Ok(sectors) if sectors <= self.config.extent_sectors => Ok(sectors),
-            _ => Err(Error::TooLarge),
         }
     }
 

@@ -1,5 +1,6 @@
 //! What an extent's record says.
 
+use crate::flash::Error;
 use crate::flash::config::Config;
 use capmesh_blob::Geometry as Pieces;
 use capmesh_wire::{BlobRef, Digest};
@@ -117,7 +118,21 @@ pub(super) fn decode(config: &Config, value: &[u8]) -> Option<Extent> {
     let (first, sectors) = (u16::from_le_bytes([*a, *b]), u16::from_le_bytes([*c, *d]));
     let extent = Extent { state, blob, owner, first, sectors };
     let end = first.checked_add(sectors)?;
-    let bytes = u32::from(sectors) * config.geometry.sector;
-    let fits = end <= config.extent_sectors && extent.geometry()?.stored_size() <= bytes;
-    (fits || state == ExtentState::Gone).then_some(extent)
+    let fits = || end <= config.extent_sectors && needed(config, &blob).is_ok_and(|n| n <= sectors);
+    (state == ExtentState::Gone || fits()).then_some(extent)
+}
+
+/// How many sectors a blob takes with its pages and marks.
+pub(super) fn needed(config: &Config, blob: &BlobRef) -> Result<u16, Error> {
+    let pieces = Pieces::new(blob.size, blob.chunk_log2).map_err(|_| Error::TooLarge)?;
+    let geometry = &config.geometry;
+    let count = u32::from(pieces.pieces());
+    let marks = if geometry.rewrites { count.div_ceil(8) } else { count * geometry.unit };
+    let bytes = geometry.align(pieces.stored_size()) + geometry.align(marks);
+    // An empty blob has a place too.
+    let sectors = bytes.div_ceil(geometry.sector).max(1);
+    match u16::try_from(sectors) {
+        Ok(sectors) if sectors <= config.extent_sectors => Ok(sectors),
+        _ => Err(Error::TooLarge),
+    }
 }

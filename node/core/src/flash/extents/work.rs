@@ -70,7 +70,7 @@ impl Extents {
         if self.allocating.is_some() {
             return Err(Error::Busy);
         }
-        let sectors = self.sectors(blob)?;
+        let sectors = record::needed(&self.config, blob)?;
         self.check_count(log, flash)?;
         let first = self.place(log, flash, sectors)?;
         let id = ExtentId(self.next_id(log, flash)?);
@@ -145,14 +145,15 @@ impl Extents {
             return Err(Error::Place);
         }
         let at = self.base(&extent) + offset;
-        if !self.can_become(format::slice(flash, at, narrow(bytes.len())), bytes) {
+        let old = format::slice(flash, at, geometry.align(narrow(bytes.len())));
+        self.staged.clear();
+        self.staged.extend_from_slice(bytes);
+        // What is behind it in its last unit stays as it is.
+        self.staged.extend_from_slice(old.get(bytes.len()..).unwrap_or_default());
+        if !self.can_become(old, &self.staged) {
             return Err(Error::Dirty);
         }
         let mark = piece.map(|piece| self.mark(&extent, piece));
-        self.staged.clear();
-        self.staged.extend_from_slice(bytes);
-        let whole = geometry.align(narrow(bytes.len())) as usize;
-        self.staged.resize(whole, 0xff);
         self.writing = Some(Writing { id, at, done: 0, asked: 0, faults: 0, mark });
         Ok(())
     }

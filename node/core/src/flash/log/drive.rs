@@ -76,11 +76,9 @@ pub(super) fn sector_bytes<'f>(config: &Config, flash: &'f [u8], number: u16) ->
 
 impl Log {
     /// The next operation, unless one is under way. The work is bounded by a pass over a sector and
-    /// one over a page.
+    /// one over a page, unless flash has changed by itself.
     pub(in crate::flash) fn poll<'a>(&'a mut self, flash: &[u8]) -> Option<Op<'a>> {
-        if matches!(self.job, Job::Idle) {
-            self.begin(flash);
-        }
+        self.prepare(flash);
         match self.job {
             Job::Idle => None,
             Job::Erase { asked: true, .. } => None,
@@ -97,6 +95,23 @@ impl Log {
                 self.fill(flash, &write);
                 Some(Op::Program { at, bytes: &self.window })
             }
+        }
+    }
+
+    /// Chooses what to do if nothing is being done. Where it is to be written flash must be erased: a
+    /// place that is not (any more) counts as a fault. This ends, as that is tried elsewhere and only
+    /// so often.
+    fn prepare(&mut self, flash: &[u8]) {
+        loop {
+            if matches!(self.job, Job::Idle) {
+                self.begin(flash);
+            }
+            let Job::Write(write) = self.job else { return };
+            let place = format::slice(flash, write.at + write.done, write.total - write.done);
+            if write.asked > 0 || format::is_blank(place) {
+                return;
+            }
+            self.fault(flash, self.job);
         }
     }
 

@@ -42,12 +42,13 @@ impl Log {
         self.job = Job::Idle;
         self.compaction = None;
         self.read_states(flash);
-        if let Some(copies) = self.replay(flash) {
+        while let Some(copies) = self.replay(flash) {
             // A compaction that was cut off has taken the last erased sector. What it was copying is
             // still there, and it begins anew: what was torn might be missing for its end. Nothing
             // else may be written behind copies, as they are dropped again by whoever finds them.
+            // Below it there may be another such sector, which could not be erased. This ends, since
+            // each round leaves one sector less in use.
             self.set_state(copies, State::Dirty);
-            self.replay(flash);
         }
     }
 
