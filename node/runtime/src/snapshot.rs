@@ -13,8 +13,9 @@
 //!   gap            bytes as in a fresh instance since the last run
 //!   length         bytes that differ, followed by them
 //! ```
-//! The module itself is what a fresh instance is known from: a snapshot restores only into an
-//! instance of the same module.
+//! The module itself is what a fresh instance is known from: a snapshot restores into an instance of
+//! the same module, or of one with the same layout of its state (whose publisher says so). There, what
+//! the older instance had not changed is as the newer module has it.
 
 use crate::instance::Instance;
 use alloc::vec::Vec;
@@ -110,14 +111,15 @@ impl Instance {
         Ok(())
     }
 
+    /// Makes memory as large as it was at least: a newer version of the module may begin with more.
     fn grow_to(&mut self, size: usize) -> Result<(), RestoreError> {
-        let missing = size.checked_sub(self.memory_size()).ok_or(RestoreError::OtherModule)?;
+        let missing = size.saturating_sub(self.memory_size());
         let pages = missing as u64 >> self.page_log2;
         if pages > 0 {
             let grown = self.memory.grow(&mut self.store, pages);
             grown.map_err(|_| RestoreError::OtherModule)?;
         }
-        if self.memory_size() == size { Ok(()) } else { Err(RestoreError::OtherModule) }
+        if self.memory_size() >= size { Ok(()) } else { Err(RestoreError::OtherModule) }
     }
 
     /// The mutable globals by their index, as the packer has exported them.

@@ -127,6 +127,30 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         Ok(())
     }
 
+    /// Takes the state of an instance that is about to go on as another version of its capsule, if no
+    /// handler is in the way: else that version goes on from the last commit, as after a crash.
+    ///
+    /// # Errors
+    /// If flash has no room now.
+    pub(super) fn commit_before_update(
+        &mut self,
+        now: Instant,
+        flash: &[u8],
+        id: InstanceId,
+    ) -> Result<(), Reason> {
+        let is_between = |slot: &Slot<H::Instance>| {
+            let rests = |r: &crate::instances::Running<_>| r.current.is_none() && !r.is_fresh;
+            slot.commit.writing.is_none() && slot.running.as_deref().is_some_and(rests)
+        };
+        if !self.instances.get(id).is_some_and(is_between) || !self.router.can_export(id) {
+            return Ok(());
+        }
+        match self.take_commit(now, flash, id, false) {
+            Err(reason) if reason.code == ErrorCode::Busy => Err(reason),
+            _ => Ok(()),
+        }
+    }
+
     /// Asks flash to keep a state, and that its instance moves if it does.
     fn write_commit(
         &mut self,

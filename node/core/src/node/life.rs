@@ -19,7 +19,7 @@ use capmesh_session::Link;
 use capmesh_wire::inventory::InstanceState;
 use capmesh_wire::log::Level;
 use capmesh_wire::plan::{Assignment, Plan};
-use capmesh_wire::snapshot::{SectionKind, Snapshot, Timer};
+use capmesh_wire::snapshot::{Header, SectionKind, Snapshot, Timer};
 use capmesh_wire::{Digest, Epoch, ErrorCode, InstanceId, Instant, NodeId, limits};
 use core::time::Duration;
 
@@ -118,10 +118,12 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         waiting: Option<Responder>,
     ) -> Result<(), Reason> {
         let id = row.instance;
-        let keeps_state = self
-            .instances
-            .get(id)
-            .is_some_and(|slot| slot.epoch == row.epoch && slot.phase == Phase::Restored);
+        let is_restored = |slot: &Slot<_>| slot.epoch == row.epoch && slot.phase == Phase::Restored;
+        let updates = phase == Phase::Run && self.updates(row);
+        let keeps_state = updates || self.instances.get(id).is_some_and(is_restored);
+        if updates {
+            self.commit_before_update(now, flash, id)?;
+        }
         let mut encoded = Vec::new();
         if !from_plan {
             encoded.resize(super::BODY, 0);
@@ -152,6 +154,16 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         }
         self.make_room();
         Ok(())
+    }
+
+    /// Whether a row has an instance that runs here go on here at once with another version of its
+    /// capsule, which may take over its state.
+    fn updates(&self, row: &Assignment<'_>) -> bool {
+        self.instances.get(row.instance).is_some_and(|slot| {
+            let is_next = slot.epoch.0.checked_add(1) == Some(row.epoch.0);
+            // Where an epoch is missing the instance has run elsewhere meanwhile.
+            slot.phase == Phase::Run && is_next && slot.capsule != row.capsule
+        })
     }
 
     /// Writes an instance's row, and forgets its state if that is asked.
@@ -375,14 +387,27 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         let surroundings = profile.surroundings(&manifest.capsule, Some(&row))?;
         let mut instance = self.make(held.module, &profile, surroundings)?;
         let state = self.state(flash, id).map(Snapshot::parse).transpose();
-        let state = state.map_err(|error| Reason::new(ErrorCode::Malformed).because(error))?;
-        let timers = match &state {
-            Some(state) => restore(now, &mut instance, state, &row.capsule)?,
-            None => Vec::new(),
-        };
+        let mut state = state.map_err(|error| Reason::new(ErrorCode::Malformed).because(error))?;
+        if let Some(other) = state.filter(|state| state.header().capsule != row.capsule) {
+            let Header { capsule: before, layout, .. } = *other.header();
+            let fits = layout != 0 && manifest.capsule.state.is_some_and(|s| s.accepts(layout));
+            if fits && restore(&mut instance, &other).is_ok() {
+                let text = format_args!("takes the state of capsule {}", before.prefix());
+                self.say(now, Some(id), Level::Info, text);
+            } else {
+                let text = format_args!("starts afresh: no state of capsule {}", before.prefix());
+                self.say(now, Some(id), Level::Warning, text);
+                state = None;
+                let surroundings = profile.surroundings(&manifest.capsule, Some(&row))?;
+                instance = self.make(held.module, &profile, surroundings)?;
+            }
+        } else if let Some(state) = &state {
+            restore(&mut instance, state)?;
+        }
+        let timers = state.iter().flat_map(|state| timers_of(now, state)).collect();
         if !routed {
             self.router
-                .add(&row, &manifest.capsule, origin_of(state.as_ref(), epoch))
+                .add(&row, &manifest.capsule, origin_of(state.as_ref(), &row.capsule, epoch))
                 .map_err(|why| Reason::new(ErrorCode::WrongState).because(why))?;
         }
         if run {
@@ -519,27 +544,23 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
     }
 }
 
-/// Puts a state into a fresh instance of the same capsule, and gives the timers that go on.
-fn restore<I: HostInstance>(
-    now: Instant,
-    instance: &mut I,
-    state: &Snapshot<'_>,
-    capsule: &Digest,
-) -> Result<Vec<(u16, Instant)>, Reason> {
-    if state.header().capsule != *capsule {
-        return Err(Reason::new(ErrorCode::StateMismatch));
-    }
+/// Puts a state into a fresh instance.
+fn restore<I: HostInstance>(instance: &mut I, state: &Snapshot<'_>) -> Result<(), Reason> {
     let runtime = state.section(SectionKind::Runtime).unwrap_or_default();
-    instance.restore(runtime).map_err(|why| Reason::new(ErrorCode::StateMismatch).because(why))?;
-    let timers = state.header().timers.iter();
-    let remaining = |timer: Timer| now + Duration::from_micros(timer.remaining);
-    Ok(timers.map(|timer| (timer.number, remaining(timer))).collect())
+    instance.restore(runtime).map_err(|why| Reason::new(ErrorCode::StateMismatch).because(why))
 }
 
-/// Where a state comes from.
-fn origin_of<'a>(state: Option<&'a Snapshot<'a>>, epoch: Epoch) -> Origin<'a> {
+/// The timers that go on.
+fn timers_of(now: Instant, state: &Snapshot<'_>) -> impl Iterator<Item = (u16, Instant)> {
+    let remaining = move |timer: Timer| now + Duration::from_micros(timer.remaining);
+    state.header().timers.iter().map(move |timer| (timer.number, remaining(timer)))
+}
+
+/// Where a state comes from. That of another version of the capsule was committed here.
+fn origin_of<'a>(state: Option<&'a Snapshot<'a>>, capsule: &Digest, epoch: Epoch) -> Origin<'a> {
     match state {
         None => Origin::Fresh,
+        Some(state) if state.header().capsule != *capsule => Origin::Restarted(state),
         Some(state) if state.header().epoch >= epoch => Origin::Restarted(state),
         Some(state) if migrate::is_last(state) => Origin::Moved(state),
         Some(state) => Origin::Recovered(state),

@@ -7,4 +7,5 @@ mod life;
 mod moves;
 mod relay;
 mod trust;
+mod update;
 mod world;
