@@ -166,3 +166,21 @@ fn machine_health_runs_on_three_nodes_or_more_and_survives_the_loss_of_one() {
         assert!(changes(&decision.rows, &after.rows).len() <= decision.rows.0.len());
     }
 }
+
+#[test]
+fn city_air_runs_beside_machine_health_where_its_recording_is_played() {
+    let catalog = catalog();
+    let names = ["city-air", "machine-health"];
+    let pipelines: BTreeMap<_, _> =
+        names.into_iter().map(|name| (name.to_owned(), pipeline(name))).collect();
+    let decision = on_six(&catalog, &pipelines, &Rows::default(), &[]);
+    assert_eq!(refusals(&decision), [""; 0]);
+    let at = |name| decision.rows.find("city-air", name, 0).map(|row| row.node);
+    assert_eq!(at("parse"), Some(id("street")));
+    assert_eq!(at("join"), at("annotate"));
+    let rows = decision.rows.iter().filter(|row| row.pipeline == "city-air");
+    assert_eq!(rows.count(), 9);
+    // Nothing moves when the same is asked again.
+    let again = on_six(&catalog, &pipelines, &decision.rows, &[]);
+    assert_eq!(changes(&decision.rows, &again.rows), []);
+}
