@@ -9,6 +9,7 @@
 mod bench;
 mod capsules;
 mod cross;
+mod dashboard;
 mod features;
 mod fuzz;
 mod options;
@@ -33,6 +34,7 @@ Usage: cargo xtask <chore> [options]
   test      set up, then run every check the README promises (--help: its steps)
   tidy      house rules: dependency arrows, lengths, what a core must not contain
   capsules  build the example capsules and compare them with those committed (--write)
+  dashboard build the gateway's page, compare it with the one committed, look at it (--write)
   cross     build every protocol crate for the three microcontroller targets
   size      build and run the firmware footprint image; compare with sizes.toml
   bench     run the benchmarks (--quick: a short round)
@@ -67,6 +69,7 @@ fn run() -> Result<()> {
         "cross" => cross::main(args),
         "bench" => bench::main(args),
         "capsules" => capsules::main(args),
+        "dashboard" => dashboard::main(args),
         "fuzz" => fuzz::main(args),
         "size" => size::main(args),
         _ => bail!("there is no chore {chore:?}\n\n{HELP}"),

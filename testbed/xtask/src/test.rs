@@ -5,7 +5,7 @@ use std::{cell::Cell, fs};
 use anyhow::{Context, Result};
 
 use crate::{
-    capsules, cross, features, fuzz, options,
+    capsules, cross, dashboard, features, fuzz, options,
     process::{output, run, succeeds},
     setup, size,
     steps::{Done, Steps},
@@ -27,6 +27,7 @@ Usage: cargo xtask test
   doctests    examples in the documentation
   capsules    the example capsules' own tests
   dist        the committed capsules are what their sources build, and take what they state
+  dashboard   the committed page is what its source builds, and works in a browser
   cross       no_std builds for the microcontrollers
   size        flash, stack and instructions of the protocols on a Cortex-M3
   fuzz        30 seconds of each fuzz target
@@ -61,6 +62,7 @@ fn run_all() -> Result<()> {
         Ok(Done::Passed)
     });
     steps.run("dist", capsules::check);
+    steps.run("dashboard", dashboard::check);
     steps.run("cross", || cross::build_all().map(passed));
     steps.run("size", || size::run_all().map(passed));
     steps.run("fuzz", || fuzz::run_all().map(passed));

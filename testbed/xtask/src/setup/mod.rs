@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
-use crate::{cross, options, process};
+use crate::{cross, dashboard, options, process};
 
 const HELP: &str = "\
 Installs what building and testing needs and is not there yet; says what it finds and does.
@@ -18,10 +18,11 @@ Running it again changes nothing.
 Usage: cargo xtask setup
 
   Debian packages   a way to build for microcontrollers (unless the Rust toolchain has the
-                    targets), QEMU, libcoap's client and server, skopeo, libclang, compilers for
-                    capsules in C and AssemblyScript; as root or by sudo
+                    targets), QEMU, libcoap's client and server, skopeo, Mosquitto, libclang, Chromium,
+                    Node.js, compilers for capsules in C; as root or by sudo
   .capmesh/venv     a Python environment with aiocoap, of testbed/interop/requirements.txt
   AssemblyScript    its compiler, beside the package for capsules, by npm
+  gateway's page    what it is built with and looked at by, beside its source, by npm
   .capmesh/tools    cargo-nextest and cargo-deny, unless they are in PATH
 
 Without apt-get, or without the right to use it, it names what is missing and how to get it.";
@@ -112,6 +113,12 @@ const NEEDS: &[Need] = &[
         find: || process::find("npm").and(process::find("node")),
         packages: &["nodejs", "npm"],
         elsewhere: "install Node.js 20 or newer with npm",
+    },
+    Need {
+        what: "Chromium",
+        find: dashboard::chromium,
+        packages: &["chromium"],
+        elsewhere: "install Chromium, which the gateway's page is looked at in",
     },
     Need {
         what: "Python environments",
