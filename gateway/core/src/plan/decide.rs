@@ -10,8 +10,8 @@ use capmesh_wire::plan::Failover;
 use capmesh_wire::{Digest, Epoch, InstanceId, NodeId};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// After how many refusals everything that does not run is refused at once.
-pub const TRIES: usize = 8;
+/// How many capsules that fit no node are left out one after the other; with more, nothing is decided.
+pub const TRIES: usize = 64;
 
 /// What runs, and the gateway's own ends: what a decision starts from.
 #[derive(Clone, Copy, Debug)]
@@ -56,8 +56,8 @@ impl Decision {
     }
 }
 
-/// Decides who should run what. The work is that of one placement if everything has a place, and else of
-/// at most [`TRIES`] times two and one; [`capmesh_placement::EFFORT`] bounds each.
+/// Decides who should run what. The work is that of one placement if everything has a place; else of one
+/// for each capsule that does not run yet, and some; [`capmesh_placement::EFFORT`] bounds each.
 #[must_use]
 pub fn decide(site: &Site<'_>, current: Current<'_>) -> Decision {
     let (known, mut refusals) = resolve(site);
@@ -125,86 +125,112 @@ struct Question<'q> {
 
 impl Question<'_> {
     /// Places all that has a place. What has none is refused, and stays where it is.
-    ///
-    /// If not everything has a place beside the others, what runs keeps its node while what does not run
-    /// gives way, piece by piece; then all may move again. So something new never drives out what runs.
     fn answer(&self, mut absent: BTreeSet<Instance>, refusals: &mut Vec<Refusal>) -> Option<Plan> {
-        let weights = &self.site.weights;
-        let mut frozen = None;
-        for _ in 0..2 * TRIES {
+        for _ in 0..TRIES {
             let problem = self.problem(&absent);
-            let mut held = problem.clone();
-            self.freeze(&mut held, frozen.unwrap_or(false));
-            let why = match place(&held, weights) {
-                Ok(plan) if frozen.is_some() => {
-                    return Some(place(&problem, weights).unwrap_or(plan));
-                }
+            let why = match place(&problem, &self.site.weights) {
                 Ok(plan) => return Some(plan),
                 Err(why) => why,
             };
-            match why {
-                Unplaceable::NoRoom { .. } if frozen.is_none() && !problem.current.is_empty() => {
-                    frozen = Some(true);
-                    continue;
-                }
-                // Where it runs it may not be any more: it has to move.
-                Unplaceable::NoNode { .. } if frozen == Some(true) => {
-                    frozen = Some(false);
-                    continue;
-                }
-                _ => {}
+            if matches!(why, Unplaceable::NoRoom { .. })
+                && let Some(plan) = self.one_by_one(&absent, &problem, refusals)
+            {
+                return Some(plan);
             }
-            let out = victims(&problem, &why, refusals.len() >= TRIES);
-            let capsules: BTreeSet<String> = out.iter().map(|(key, _)| key.clone()).collect();
+            let out = victims(&problem, &why);
             if out.is_empty() {
                 return None;
             }
-            refusals.push(Refusal::of(self.site, &why, capsules.into_iter().collect()));
+            self.refuse(&why, &out, refusals);
             absent.extend(out);
         }
         None
+    }
+
+    /// Where not everything has a place beside the others: what runs keeps its node, and what does not
+    /// run yet is put beside it capsule by capsule, so that something new never drives out what runs.
+    /// Then all may move again. `None` if what runs has no place even without anything new.
+    fn one_by_one(
+        &self,
+        absent: &BTreeSet<Instance>,
+        problem: &Problem,
+        refusals: &mut Vec<Refusal>,
+    ) -> Option<Plan> {
+        let new: Vec<&String> = problem
+            .capsules
+            .iter()
+            .filter(|(name, capsule)| {
+                let mut all = (0..capsule.replicas).map(|replica| ((*name).clone(), replica));
+                all.any(|instance| is_new(problem, &instance))
+            })
+            .map(|(name, _)| name)
+            .collect();
+        let of = |name: &String| {
+            let mut all = instances(problem, name);
+            all.retain(|instance| is_new(problem, instance));
+            all
+        };
+        let mut absent = absent.clone();
+        new.iter().for_each(|name| absent.extend(of(name)));
+        let weights = &self.site.weights;
+        let mut best = place(&self.frozen(&absent), weights).ok()?;
+        for name in new {
+            let own = of(name);
+            let mut without = absent.clone();
+            without.retain(|instance| !own.contains(instance));
+            match place(&self.frozen(&without), weights) {
+                Ok(plan) => (absent, best) = (without, plan),
+                Err(why) => self.refuse(&why, &own, refusals),
+            }
+        }
+        Some(place(&self.problem(&absent), weights).unwrap_or(best))
+    }
+
+    fn refuse(&self, why: &Unplaceable, out: &BTreeSet<Instance>, refusals: &mut Vec<Refusal>) {
+        let capsules: BTreeSet<String> = out.iter().map(|(key, _)| key.clone()).collect();
+        refusals.push(Refusal::of(self.site, why, capsules.into_iter().collect()));
     }
 
     fn problem(&self, absent: &BTreeSet<Instance>) -> Problem {
         problem::problem(self.site, self.names, self.known, self.rows, absent)
     }
 
-    /// Has what runs keep its node, but what is to leave it.
-    fn freeze(&self, problem: &mut Problem, is_frozen: bool) {
-        if !is_frozen {
-            return;
-        }
+    /// The problem in which what runs keeps its node, but what is to leave it.
+    fn frozen(&self, absent: &BTreeSet<Instance>) -> Problem {
+        let mut problem = self.problem(absent);
         for (instance, home) in &problem.current {
             if problem.nodes.get(home).is_some_and(|node| !node.draining) {
                 problem.pinned.entry(instance.clone()).or_insert_with(|| home.clone());
             }
         }
+        problem
     }
 }
 
-/// The instances to go on without: those that placement names; in the end all that do not run, and then
-/// all.
-fn victims(problem: &Problem, why: &Unplaceable, is_last: bool) -> BTreeSet<Instance> {
-    let there = |instance: &Instance| !problem.absent.contains(instance);
-    let all = |names: &[String]| -> BTreeSet<Instance> {
-        let named = |name: &String| {
-            let replicas = problem.capsules.get(name).map_or(0, |capsule| capsule.replicas);
-            (0..replicas).map(|replica| (name.clone(), replica)).collect::<Vec<_>>()
-        };
-        names.iter().flat_map(named).filter(there).collect()
+/// Whether an instance is to be placed and does not run.
+fn is_new(problem: &Problem, instance: &Instance) -> bool {
+    !problem.current.contains_key(instance) && !problem.absent.contains(instance)
+}
+
+/// The instances of a capsule that are to be placed.
+fn instances(problem: &Problem, name: &String) -> BTreeSet<Instance> {
+    let replicas = problem.capsules.get(name).map_or(0, |capsule| capsule.replicas);
+    let all = (0..replicas).map(|replica| (name.clone(), replica));
+    all.filter(|instance| !problem.absent.contains(instance)).collect()
+}
+
+/// The instances that placement says are in the way.
+fn victims(problem: &Problem, why: &Unplaceable) -> BTreeSet<Instance> {
+    let all = |names: &mut dyn Iterator<Item = &String>| {
+        names.flat_map(|name| instances(problem, name)).collect()
     };
-    let everything: Vec<String> = problem.capsules.keys().cloned().collect();
-    let mut new = all(&everything);
-    new.retain(|instance| !problem.current.contains_key(instance));
     match why {
-        Unplaceable::NoNode { capsules, .. } => all(capsules),
-        Unplaceable::Contradiction { name, other } => all(&[name.clone(), other.clone()]),
-        Unplaceable::NoRoom { .. } if is_last && !new.is_empty() => new,
-        Unplaceable::NoRoom { .. } if is_last => all(&everything),
-        Unplaceable::NoRoom { instances, .. } => {
-            instances.iter().filter(|instance| there(instance)).cloned().collect()
+        Unplaceable::NoNode { capsules, .. } => all(&mut capsules.iter()),
+        Unplaceable::Contradiction { name, other } => all(&mut [name, other].into_iter()),
+        Unplaceable::NoRoom { instances, .. } => instances.iter().cloned().collect(),
+        Unplaceable::NoNodes | Unplaceable::UnknownCapsule { .. } => {
+            all(&mut problem.capsules.keys())
         }
-        Unplaceable::NoNodes | Unplaceable::UnknownCapsule { .. } => all(&everything),
     }
 }
 
