@@ -145,6 +145,8 @@ pub enum ConfigError {
         /// What would help.
         help: &'static str,
     },
+    /// What is to be logged is not understood, and why.
+    Filter(String, String),
     /// Two values do not go together.
     Contradiction(&'static str),
 }
@@ -215,7 +217,7 @@ impl Config {
             }
             figment = figment.merge(Toml::file_exact(file));
         }
-        figment = figment.merge(Env::prefixed(ENVIRONMENT).split("__"));
+        figment = figment.merge(Env::prefixed(ENVIRONMENT).ignore(&["config"]).split("__"));
         for (name, value) in flags {
             figment = figment.merge((*name, value));
         }
@@ -353,6 +355,7 @@ impl fmt::Display for ConfigError {
             Self::Open { what, address, help } => {
                 write!(f, "{what} would listen at {address} and let everybody in; {help}")
             }
+            Self::Filter(filter, error) => write!(f, "`log.filter` is `{filter}`: {error}"),
             Self::Contradiction(what) => f.write_str(what),
         }
     }

@@ -56,9 +56,15 @@ impl Events {
 
     /// Something has changed.
     pub fn push(&self, event: Event) {
-        if self.out.receiver_count() > 0 {
+        if self.is_watched() {
             self.gathered.lock().unwrap_or_else(PoisonError::into_inner).push(event);
         }
+    }
+
+    /// Whether anybody watches.
+    #[must_use]
+    pub fn is_watched(&self) -> bool {
+        self.out.receiver_count() > 0
     }
 
     /// Begins to watch: what changes from now on, as server-sent events.

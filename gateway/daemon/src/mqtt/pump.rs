@@ -54,6 +54,14 @@ impl Mqtt {
         }
     }
 
+    /// Whether there is room for more. `before` is what was said last: there is room again once half of
+    /// it is free, and none any more when a quarter is left.
+    #[must_use]
+    pub fn takes(&self, before: bool) -> bool {
+        let free = self.volatile.capacity();
+        if before { free > limits::VOLATILE / 4 } else { free > limits::VOLATILE / 2 }
+    }
+
     /// Has these filters subscribed, and no others.
     pub fn subscribe(&self, filters: Vec<String>) {
         self.filters.send_replace(filters);

@@ -1,11 +1,5 @@
 //! The API over real connections, by the typed client and by hand; the gateway behind it is played.
 
-#![expect(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "helpers of tests are not recognised as tests"
-)]
-
 use capmesh_client::api::{
     Adopt, Answer, Deploy, Done, Event, InstanceRef, MqttView, NodeView, PlanView, Refusal,
     RefusalCode, Request, SiteView,

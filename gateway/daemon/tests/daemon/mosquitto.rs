@@ -1,11 +1,7 @@
 //! The way to a broker of another maker: Debian's Mosquitto, killed and started again.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests are not recognised as tests")]
-
-mod common;
-
+use crate::common::{Mosquitto, PATIENCE, Pump, Subscriber, port, publication, server};
 use capmesh_gateway::Publication;
-use common::{Mosquitto, PATIENCE, Pump, Subscriber, port, publication, server};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
