@@ -16,9 +16,6 @@ use tokio::signal::unix::{SignalKind, signal};
 /// the OCI distribution API.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Arguments {
-    /// The site's directory, as `capmesh site init` makes it.
-    #[arg(long, env = "CAPMESH_SITE")]
-    pub site: PathBuf,
     /// The registry's name on the roster; its key is `keys/NAME.pem` in the site's directory.
     #[arg(long, default_value = "registry")]
     pub name: String,
@@ -36,8 +33,8 @@ pub struct Arguments {
     #[arg(long, default_value = "127.0.0.1:5050")]
     pub http: SocketAddr,
     /// What has to be known to push from elsewhere than the loopback.
-    #[arg(long, env = "CAPMESH_REGISTRY_TOKEN", hide_env_values = true)]
-    pub token: Option<String>,
+    #[arg(long, env = "CAPMESH_REGISTRY_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    pub push_token: Option<String>,
     /// Megabytes that capsules may take.
     #[arg(long, default_value_t = 1_024)]
     pub quota: u64,
@@ -46,15 +43,15 @@ pub struct Arguments {
     pub grace: u64,
 }
 
-/// Runs a registry until the process is told to stop (SIGTERM or SIGINT). Its log goes to standard error.
+/// Runs the registry of the site in this directory, as `capmesh site init` makes it, until the process is told to stop (SIGTERM or SIGINT). Its log goes to standard error.
 ///
 /// # Errors
 /// If it cannot start.
-pub fn run(arguments: Arguments, checker: Arc<dyn Checker>) -> Result<()> {
+pub fn run(site: &Path, arguments: Arguments, checker: Arc<dyn Checker>) -> Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let config = config(arguments, checker)?;
+    let config = config(site, arguments, checker)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let (mut terminate, mut interrupt) =
@@ -72,8 +69,7 @@ pub fn run(arguments: Arguments, checker: Arc<dyn Checker>) -> Result<()> {
     })
 }
 
-fn config(arguments: Arguments, checker: Arc<dyn Checker>) -> Result<Config> {
-    let site = &arguments.site;
+fn config(site: &Path, arguments: Arguments, checker: Arc<dyn Checker>) -> Result<Config> {
     let key = Key::read(&site.join("keys").join(format!("{}.pem", arguments.name)))?;
     let credential = key.credential(&arguments.name).context("--name")?;
     let credential = Credential::parse(&credential)?;
@@ -89,7 +85,7 @@ fn config(arguments: Arguments, checker: Arc<dyn Checker>) -> Result<Config> {
         state: Some(arguments.state),
         listen: arguments.listen,
         http: arguments.http,
-        token: arguments.token,
+        token: arguments.push_token,
         quota,
         grace: Duration::from_secs(arguments.grace.saturating_mul(3_600)),
         ..Config::new(identity, site_key, roster, checker)

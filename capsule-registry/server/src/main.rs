@@ -3,6 +3,7 @@
 use capmesh_registry::command::{self, Arguments};
 use capmesh_registry_store::Basic;
 use clap::Parser;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Keeps the capsules of a site: serves them to nodes over CoAP with OSCORE, and to people's tools by
@@ -13,11 +14,15 @@ use std::sync::Arc;
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Program {
+    /// The site's directory, as `capmesh site init` makes it.
+    #[arg(long, env = "CAPMESH_SITE")]
+    site: PathBuf,
     #[command(flatten)]
     arguments: Arguments,
 }
 
 fn main() -> anyhow::Result<()> {
     let abis = vec![capmesh_capsule_abi::VERSION];
-    command::run(Program::parse().arguments, Arc::new(Basic { abis }))
+    let Program { site, arguments } = Program::parse();
+    command::run(&site, arguments, Arc::new(Basic { abis }))
 }

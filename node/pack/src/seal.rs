@@ -241,6 +241,18 @@ pub fn open(file: &[u8]) -> Result<Sealed, OpenError> {
     if Digest::of(sealed.module()) == blob.digest { Ok(sealed) } else { Err(OpenError::Module) }
 }
 
+/// Puts a manifest and its module together again, as [`open`] would find them in one file; not the
+/// signature, as there.
+///
+/// # Errors
+/// If they do not belong together.
+pub fn join(envelope: Vec<u8>, module: &[u8]) -> Result<Sealed, OpenError> {
+    let manifest = UnverifiedManifest::parse(&envelope).map_err(OpenError::Manifest)?;
+    let expected = manifest.claims().module();
+    let (blob, stored) = cut(module, expected.chunk_log2).map_err(|_| OpenError::Module)?;
+    if blob == expected { Ok(Sealed { envelope, stored, blob }) } else { Err(OpenError::Module) }
+}
+
 /// The digest that a page holds at this offset.
 fn entry(stored: &[u8], at: u32) -> Option<Digest> {
     let bytes = stored.get(usize::try_from(at).ok()?..)?.first_chunk::<{ Digest::LEN }>()?;

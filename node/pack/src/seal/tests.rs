@@ -109,3 +109,12 @@ proptest! {
         prop_assert_eq!(open(&longer), Err(OpenError::Bundle(BundleError::Trailing)));
     }
 }
+
+#[test]
+fn manifest_and_module_can_be_joined_if_they_belong_together() {
+    let (sealed, _) = sealed(5_000, 8);
+    let joined = join(sealed.envelope().to_vec(), sealed.module()).unwrap();
+    assert_eq!(joined, sealed);
+    let other = join(sealed.envelope().to_vec(), &sealed.module()[1..]);
+    assert_eq!(other, Err(OpenError::Module));
+}

@@ -1,44 +1,103 @@
 //! The commands, one file for each kind.
 
+mod capsule;
 mod direct;
-mod node;
+mod mesh;
 mod site;
 
 use crate::site::Site;
 use anyhow::Result;
-use capmesh_capsule::cli::Verb;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
+use mesh::{doctor, instances, nodes, pipelines, top, watch};
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// Signed WebAssembly capsules on a mesh of sensor nodes.
 #[derive(Debug, Parser)]
 #[command(name = "capmesh", version, propagate_version = true)]
 pub struct Arguments {
-    /// The site's directory.
-    #[arg(long, global = true, env = "CAPMESH_SITE", default_value = "capmesh-site")]
+    /// The gateway's API
+    #[arg(
+        long,
+        global = true,
+        env = "CAPMESH_GATEWAY_URL",
+        default_value = "http://127.0.0.1:8080",
+        value_name = "URL",
+        help_heading = "Where"
+    )]
+    gateway: String,
+    /// What the gateway wants to be told, if it listens to more than its own machine
+    #[arg(
+        long,
+        global = true,
+        env = "CAPMESH_TOKEN",
+        hide_env_values = true,
+        help_heading = "Where"
+    )]
+    token: Option<String>,
+    /// The site's directory, for `site`, `direct`, `gateway` and `registry`
+    #[arg(
+        long,
+        global = true,
+        env = "CAPMESH_SITE",
+        default_value = "capmesh-site",
+        value_name = "DIR",
+        help_heading = "Where"
+    )]
     site: PathBuf,
-    /// Print JSON, one value a line.
+    /// Print JSON, one value a line
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
-    command: Top,
+    command: Verb,
 }
 
 #[derive(Debug, Subcommand)]
-enum Top {
-    /// Make a site, and say who belongs to it.
+enum Verb {
+    /// Be, adopt, look at, empty and revoke nodes
+    #[command(subcommand)]
+    Node(nodes::Node),
+    /// Build, check, sign, try out, push and pull capsules
+    #[command(subcommand)]
+    Capsule(capsule::Capsule),
+    /// Run a pipeline, or change the one of its name
+    Deploy(pipelines::Deploy),
+    /// End a pipeline and forget it
+    Undeploy(pipelines::Undeploy),
+    /// List the pipelines
+    Ls,
+    /// Show what runs where and why
+    Plan(pipelines::Plan),
+    /// List the instances
+    Ps(instances::Ps),
+    /// Move an instance to another node with its state
+    Migrate(instances::Migrate),
+    /// Start an instance afresh, without its state
+    Restart(instances::Restart),
+    /// Show the messages of a topic as they come
+    Tap(watch::Tap),
+    /// Show the logs of nodes and gateway
+    Logs(watch::Logs),
+    /// Show the mesh as it changes
+    Top,
+    /// Say what is wrong, and what to do about it
+    Doctor,
+    /// Be a capsule registry, until interrupted
+    Registry(capmesh_registry::command::Arguments),
+    /// Make a site, and say who belongs to it
     #[command(subcommand)]
     Site(site::Site),
-    /// Be a node.
-    #[command(subcommand)]
-    Node(node::Node),
-    /// Build, check, sign and try out capsules.
-    #[command(subcommand)]
-    Capsule(Verb),
-    /// Talk to one node over CoAP as the site's operator, with no gateway in between.
+    /// Talk to one node over CoAP as the site's operator, with no gateway in between
     #[command(subcommand)]
     Direct(direct::Direct),
+    /// Print what a shell needs to complete commands
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
 }
 
 /// Does what the arguments say.
@@ -46,12 +105,33 @@ enum Top {
 /// # Errors
 /// If that is not possible, with the reason for people.
 pub fn run(arguments: Arguments) -> Result<()> {
-    let at = Context { directory: arguments.site, json: arguments.json };
-    match arguments.command {
-        Top::Site(command) => site::run(&at, &command),
-        Top::Node(command) => node::run(&at, command),
-        Top::Capsule(verb) => Ok(verb.run()?),
-        Top::Direct(command) => direct::run(&at, &command),
+    let Arguments { gateway, token, site: directory, json, command } = arguments;
+    let at = Context { gateway, token, directory, json };
+    match command {
+        Verb::Node(command) => nodes::run(&at, command),
+        Verb::Capsule(command) => capsule::run(&at, command),
+        Verb::Deploy(arguments) => pipelines::deploy(&at, &arguments),
+        Verb::Undeploy(arguments) => pipelines::undeploy(&at, &arguments),
+        Verb::Ls => pipelines::ls(&at),
+        Verb::Plan(arguments) => pipelines::plan(&at, &arguments),
+        Verb::Ps(arguments) => instances::ps(&at, &arguments),
+        Verb::Migrate(arguments) => instances::migrate(&at, &arguments),
+        Verb::Restart(arguments) => instances::restart(&at, &arguments),
+        Verb::Tap(arguments) => watch::tap(&at, &arguments),
+        Verb::Logs(arguments) => watch::logs(&at, &arguments),
+        Verb::Top => top::top(&at),
+        Verb::Doctor => doctor::doctor(&at),
+        Verb::Registry(arguments) => {
+            capmesh_registry::command::run(&at.directory, arguments, Arc::new(capsule::Admission))
+        }
+        Verb::Site(command) => site::run(&at, &command),
+        Verb::Direct(command) => direct::run(&at, &command),
+        Verb::Completions { shell } => {
+            let mut command = Arguments::command();
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut command, "capmesh", &mut text);
+            Ok(std::io::stdout().write_all(&text)?)
+        }
     }
 }
 
@@ -67,6 +147,8 @@ pub fn code(error: &anyhow::Error) -> ExitCode {
 /// What is the same for every command.
 #[derive(Debug)]
 struct Context {
+    gateway: String,
+    token: Option<String>,
     directory: PathBuf,
     json: bool,
 }

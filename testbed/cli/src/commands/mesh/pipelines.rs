@@ -1,0 +1,120 @@
+//! Pipelines: deployed, listed, ended; and what runs where and why.
+
+use super::table::table;
+use super::{Mesh, print_json};
+use crate::commands::Context;
+use anyhow::{Context as _, Result};
+use capmesh_client::api::{Change, Deploy as Wish, PipelineState, PlanRow, PlanView};
+use clap::Args;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, Args)]
+pub(in crate::commands) struct Deploy {
+    /// The pipeline (TOML), or `-` for standard input
+    file: PathBuf,
+    /// Only say what would be done
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::commands) struct Undeploy {
+    /// The pipeline's name
+    pipeline: String,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::commands) struct Plan {
+    /// Only the rows of this pipeline
+    pipeline: Option<String>,
+}
+
+pub(in crate::commands) fn deploy(at: &Context, arguments: &Deploy) -> Result<()> {
+    let file = &arguments.file;
+    let (name, text) = if file == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).context("standard input")?;
+        (None, text)
+    } else {
+        let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
+        (Some(file.display().to_string()), text)
+    };
+    let wish = Wish { text, file: name, dry_run: arguments.dry_run };
+    let deployed = Mesh::new(at)?.ask(|client| client.deploy(wish))?;
+    if at.json {
+        return print_json(&[deployed]);
+    }
+    let name = &deployed.pipeline.name;
+    if deployed.dry_run {
+        println!("{name} would run so:");
+    } else {
+        println!("{name} is deployed; `capmesh ps -w` shows it start");
+    }
+    print_plan(&deployed.plan, Some(name));
+    Ok(())
+}
+
+pub(in crate::commands) fn undeploy(at: &Context, arguments: &Undeploy) -> Result<()> {
+    let done = Mesh::new(at)?.ask(|client| client.undeploy(&arguments.pipeline))?;
+    if at.json {
+        return print_json(&[done]);
+    }
+    println!("{}", done.message);
+    Ok(())
+}
+
+pub(in crate::commands) fn ls(at: &Context) -> Result<()> {
+    let pipelines = Mesh::new(at)?.ask(|client| client.pipelines())?;
+    if at.json {
+        return print_json(&pipelines);
+    }
+    let row = |pipeline: &capmesh_client::api::PipelineView| {
+        let running = format!("{} of {}", pipeline.running, pipeline.instances.len());
+        let problem = pipeline.problems.first().cloned().unwrap_or_default();
+        [pipeline.name.clone(), state(pipeline.state).to_owned(), running, problem]
+    };
+    let rows: Vec<_> = pipelines.iter().map(row).collect();
+    print!("{}", table(["PIPELINE", "STATE", "RUNNING", "PROBLEM"], &rows));
+    Ok(())
+}
+
+const fn state(state: PipelineState) -> &'static str {
+    match state {
+        PipelineState::Starting => "starting",
+        PipelineState::Running => "running",
+        PipelineState::Degraded => "degraded",
+        PipelineState::Unplaceable => "unplaceable",
+        PipelineState::Ending => "ending",
+    }
+}
+
+pub(in crate::commands) fn plan(at: &Context, arguments: &Plan) -> Result<()> {
+    let plan = Mesh::new(at)?.ask(|client| client.plan())?;
+    if at.json {
+        return print_json(&[plan]);
+    }
+    print_plan(&plan, arguments.pipeline.as_deref());
+    Ok(())
+}
+
+fn print_plan(plan: &PlanView, pipeline: Option<&str>) {
+    let of = |row: &PlanRow| {
+        pipeline.is_none_or(|name| row.path.split('/').next().is_some_and(|first| first == name))
+    };
+    for row in plan.rows.iter().filter(|row| of(row)) {
+        let change = match row.change {
+            Change::Stays => "stays on",
+            Change::Starts => "starts on",
+            Change::Moves => "moves to",
+            Change::Changes => "changes on",
+            Change::Ends => "ends on",
+        };
+        println!("  {} {change} {}", row.path, row.node);
+        for why in &row.why {
+            println!("      {why}");
+        }
+    }
+    let proven = if plan.optimal { ", and no plan costs less" } else { "" };
+    println!("plan {}: cost {}{proven}", plan.revision, plan.cost);
+}

@@ -1,0 +1,128 @@
+//! Values and logs as they come.
+
+use super::{Mesh, explain};
+use crate::commands::Context;
+use anyhow::{Result, ensure};
+use capmesh_client::api::{Event, InstanceRef, LogLine, LogQuery, TopicView, ValueView};
+use clap::Args;
+
+#[derive(Debug, Args)]
+pub(in crate::commands) struct Tap {
+    /// The topic: PIPELINE/CAPSULE/OUTPUT; all topics without it
+    topic: Option<String>,
+    /// End after so many messages
+    #[arg(short = 'n', long)]
+    count: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::commands) struct Logs {
+    /// Only the log of this node
+    #[arg(long)]
+    on: Option<String>,
+    /// Only what this instance says
+    #[arg(long)]
+    instance: Option<InstanceRef>,
+    /// How many lines to begin with
+    #[arg(short = 'n', long, default_value = "50")]
+    lines: u16,
+    /// Go on with those to come
+    #[arg(short, long)]
+    follow: bool,
+}
+
+pub(in crate::commands) fn tap(at: &Context, arguments: &Tap) -> Result<()> {
+    let mesh = Mesh::new(at)?;
+    if let Some(topic) = &arguments.topic {
+        let topics = mesh.ask(|client| client.topics())?;
+        ensure!(topics.iter().any(|known| known.topic == *topic), "{}", unknown(topic, &topics));
+    }
+    mesh.runtime.block_on(async {
+        let mut events = mesh.client.events().await.map_err(|error| explain(&error))?;
+        let mut left = arguments.count;
+        while left != Some(0) {
+            let Some(event) = events.next().await.map_err(|error| explain(&error))? else { break };
+            let Event::Value(value) = event else { continue };
+            if arguments.topic.as_ref().is_none_or(|topic| *topic == value.topic) {
+                print_value(at, &value)?;
+                left = left.map(|left| left - 1);
+            }
+        }
+        Ok(())
+    })
+}
+
+fn unknown(topic: &str, topics: &[TopicView]) -> String {
+    let names: Vec<_> = topics.iter().map(|known| known.topic.as_str()).collect();
+    match names.as_slice() {
+        [] => {
+            format!("no topic passes the gateway; a pipeline's [bridge] says which do ({topic:?})")
+        }
+        names => format!("{topic:?} does not pass the gateway; what does: {}", names.join(", ")),
+    }
+}
+
+fn print_value(at: &Context, value: &ValueView) -> Result<()> {
+    if at.json {
+        println!("{}", serde_json::to_string(value)?);
+    } else {
+        println!("{} {}", value.topic, serde_json::to_string(&value.value)?);
+    }
+    Ok(())
+}
+
+pub(in crate::commands) fn logs(at: &Context, arguments: &Logs) -> Result<()> {
+    let mesh = Mesh::new(at)?;
+    mesh.runtime.block_on(async {
+        // Listening begins before the old lines are asked for, so that none falls in between.
+        let mut events = match arguments.follow {
+            true => Some(mesh.client.events().await.map_err(|error| explain(&error))?),
+            false => None,
+        };
+        let query = LogQuery {
+            node: arguments.on.clone(),
+            instance: arguments.instance.clone(),
+            level: None,
+            lines: Some(arguments.lines),
+        };
+        let mut last = None;
+        for line in mesh.client.log(query).await.map_err(|error| explain(&error))? {
+            print_line(at, &line)?;
+            last = Some(line);
+        }
+        let Some(events) = &mut events else { return Ok(()) };
+        while let Some(event) = events.next().await.map_err(|error| explain(&error))? {
+            let Event::Log(line) = event else { continue };
+            if last.as_ref() != Some(&line) && is_asked_for(arguments, &line) {
+                print_line(at, &line)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+fn is_asked_for(arguments: &Logs, line: &LogLine) -> bool {
+    let on = arguments.on.as_ref().is_none_or(|node| line.node.as_ref() == Some(node));
+    let of = arguments.instance.as_ref().is_none_or(|wanted| {
+        let said = line.instance.as_ref().and_then(|path| path.parse::<InstanceRef>().ok());
+        match (wanted, said) {
+            (
+                InstanceRef::Place { pipeline, name, replica },
+                Some(InstanceRef::Place { pipeline: p, name: n, replica: r }),
+            ) => *pipeline == p && *name == n && (replica.is_none() || *replica == r),
+            (wanted, said) => said.as_ref() == Some(wanted),
+        }
+    });
+    on && of
+}
+
+fn print_line(at: &Context, line: &LogLine) -> Result<()> {
+    if at.json {
+        println!("{}", serde_json::to_string(line)?);
+        return Ok(());
+    }
+    let who = line.node.as_deref().unwrap_or("gateway");
+    let instance = line.instance.as_deref().map(|path| format!(" {path}")).unwrap_or_default();
+    println!("{who}{instance} {}: {}", line.level.name(), line.text);
+    Ok(())
+}
