@@ -77,7 +77,7 @@ export async function fixture({ empty = false } = {}) {
         for (let number = 2; number < 30; number += 1) send(response, log(number));
       }
       streams.add(response);
-      request.on('close', () => streams.delete(response));
+      response.on('close', () => streams.delete(response));
       return;
     }
     const look = LOOKS[path.replace('/api/v1/', '')];

@@ -146,7 +146,9 @@ export class Mesh {
       this.series.set(value.topic, series);
     }
     series.last = value;
-    series.at = Date.now();
+    // The first one may have come long ago.
+    const sampled = value.sampled_us === undefined ? Date.now() : value.sampled_us / 1e3;
+    series.at = series.at === 0 ? Math.min(Date.now(), sampled) : Date.now();
     const time = value.sampled_us === undefined ? series.at / 1e3 : value.sampled_us / 1e6;
     // A chart's times rise.
     if (time <= (series.times.at(-1) ?? 0)) return;

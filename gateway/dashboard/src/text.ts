@@ -32,6 +32,16 @@ export function clock(millis: number): string {
   return new Date(millis).toLocaleTimeString(undefined, { hour12: false });
 }
 
+/// How values of a unit (SenML's name) are shown: by what they are multiplied, and what stands behind them.
+export function scale(unit: string | undefined): [factor: number, sign: string] {
+  switch (unit) {
+    case undefined: case 'none': case 'count': return [1, ''];
+    case '/': return [100, '%'];
+    case 'Cel': return [1, '°C'];
+    default: return [1, unit];
+  }
+}
+
 export function number(value: unknown): string {
   if (typeof value === 'number') {
     return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(5)));

@@ -2,6 +2,7 @@ import { useEffect, useRef } from 'preact/hooks';
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
 import type { Series } from '../mesh';
+import { scale } from '../text';
 
 /// Lines of a chart: more cannot be told apart.
 const LINES = 6;
@@ -14,7 +15,12 @@ export function Chart({ series, units }: { series: Series; units?: Map<string, s
   const place = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | undefined>(undefined);
   const names = [...series.columns.keys()].slice(0, LINES);
-  const data = () => [series.times, ...names.map((name) => series.columns.get(name)!)] as uPlot.AlignedData;
+  const column = (name: string) => {
+    const [factor] = scale(units?.get(name));
+    const values = series.columns.get(name)!;
+    return factor === 1 ? values : values.map((value) => (value === null ? null : value * factor));
+  };
+  const data = () => [series.times, ...names.map(column)] as uPlot.AlignedData;
   useEffect(() => {
     const element = place.current;
     if (!element) return;
@@ -24,7 +30,7 @@ export function Chart({ series, units }: { series: Series; units?: Map<string, s
       height: HEIGHT,
       axes: [axis, { ...axis, size: 56 }],
       series: [{}, ...names.map((name, at) => ({
-        label: units?.get(name) ? `${name} (${units.get(name)})` : name,
+        label: [name, scale(units?.get(name))[1]].join(' ').trim(),
         stroke: style(`--line-${at}`),
         width: 1.5,
         points: { show: false },

@@ -1,6 +1,6 @@
 import { useState } from 'preact/hooks';
 import { fields } from '../mesh';
-import { number, span } from '../text';
+import { number, scale, span } from '../text';
 import { Chart } from './chart';
 import { Empty, type ViewProps } from './common';
 
@@ -11,8 +11,13 @@ export function Values({ mesh }: ViewProps) {
   const [chosen, choose] = useState<string>();
   const topics = [...mesh.series].sort(([a], [b]) => a.localeCompare(b));
   if (topics.length === 0) return <Empty>No values yet. What a pipeline's <code>[bridge]</code> publishes is shown here.</Empty>;
-  // What has numbers is worth a chart.
-  const shown = chosen && mesh.series.has(chosen) ? chosen : topics.find(([, series]) => series.columns.size > 0)?.[0];
+  // What has most numbers to show.
+  const size = (topic: string) => {
+    const { times, columns } = mesh.series.get(topic)!;
+    return columns.size > 0 ? times.length : 0;
+  };
+  const most = topics.map(([topic]) => topic).reduce((a, b) => (size(b) > size(a) ? b : a));
+  const shown = chosen && mesh.series.has(chosen) ? chosen : most;
   const series = shown === undefined ? undefined : mesh.series.get(shown);
   return (
     <div class="values">
@@ -23,8 +28,9 @@ export function Values({ mesh }: ViewProps) {
               <span class="topic">{topic}</span>
               <span class={Date.now() - at > OLD ? 'value old' : 'value'}>
                 {fields(last).slice(0, 4).map((name) => {
-                  const unit = mesh.units.get(topic)?.get(name);
-                  return <span><small>{name}</small> {number(last.value[name])}{unit && <small> {unit}</small>} </span>;
+                  const value = last.value[name];
+                  const [factor, sign] = scale(mesh.units.get(topic)?.get(name));
+                  return <span><small>{name}</small> {number(typeof value === 'number' ? value * factor : value)}{sign && <small> {sign}</small>} </span>;
                 })}
               </span>
               <small class="dim">{span(Date.now() - at)} ago</small>
@@ -35,9 +41,9 @@ export function Values({ mesh }: ViewProps) {
       {series && shown && (
         <div>
           <h3>{shown}</h3>
-          {series.columns.size > 0
-            ? <Chart key={shown} series={series} units={mesh.units.get(shown)} />
-            : <Empty>Its messages have no numbers.</Empty>}
+          {series.columns.size === 0 ? <Empty>Its messages have no numbers.</Empty>
+            : series.times.length < 2 ? <Empty>A chart begins with the second value.</Empty>
+            : <Chart key={shown} series={series} units={mesh.units.get(shown)} />}
         </div>
       )}
     </div>
