@@ -120,6 +120,8 @@ if (gateway) {
       const detail = page.locator('.detail');
       await detail.getByText('Of those that fit, it has the most RAM left.').waitFor();
       await detail.getByText('trapped').waitFor();
+      // Its node is offline: what it said last does not count.
+      await page.locator('tbody tr', { hasText: 'summary' }).getByText('lost').waitFor();
       await shot(page, 'instance');
     }));
     await check('log: level and filter', () => open(`${gateway.url}#/log`, {}, async (page) => {

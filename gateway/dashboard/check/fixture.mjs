@@ -57,6 +57,7 @@ const value = (seq) => ({
 const log = (number) => ({ log: { at: Date.now(), node: NODES[number % 3].node.name, number, level: ['info', 'warning', 'error'][number % 3], text: `line ${number} of the log` } });
 
 const LOOKS = {
+  nodes: { nodes: NODES.map((one) => one.node) },
   site: { site: { site: 'greenhouse', gateway: 'gw1', version: '0.1.0', uptime_ms: 1000 } },
   topics: { topics: [{ topic: TOPIC, mqtt: `capmesh/greenhouse/${TOPIC}`, direction: 'publish', schema: { fields: [{ name: 'mean', type: 'f32', unit: '%', optional: false }] } }] },
   log: { log: [log(0).log, log(1).log] },

@@ -82,7 +82,7 @@ function Pills() {
   const nodes = [...mesh.nodes.values()].filter((node) => node.state !== 'revoked');
   const online = nodes.filter((node) => node.state === 'online').length;
   const instances = [...mesh.instances.values()];
-  const running = instances.filter((instance) => instance.state === 'running').length;
+  const running = instances.filter((instance) => mesh.stateOf(instance) === 'running').length;
   const pill = (text: string, good: boolean, title: string) => (
     <span class={`pill ${good ? 'good' : 'bad'}`} title={title}>{text}</span>
   );

@@ -80,9 +80,10 @@ export class Mesh {
     setInterval(() => this.line === 'open' && void this.look(), LOOK);
   }
 
-  /// Looks at what no event tells.
+  /// Looks at what no event tells: that a node was heard is none.
   private async look(): Promise<void> {
     try {
+      for (const node of (await get<{ nodes: Node[] }>('nodes')).nodes) this.hear(node);
       this.site = (await get<{ site: Site }>('site')).site;
       for (const topic of (await get<{ topics: Topic[] }>('topics')).topics) {
         this.units.set(topic.topic, new Map(topic.schema.fields.map((field) => [field.name, field.unit])));
@@ -92,6 +93,11 @@ export class Mesh {
     } catch (error) {
       if (error instanceof Unauthorized) this.turn('unauthorized');
     }
+  }
+
+  /// What an instance is doing, as far as its node can still be believed.
+  stateOf(instance: Instance): string | undefined {
+    return this.nodes.get(instance.node)?.state === 'offline' ? 'lost' : instance.state;
   }
 
   private turn(line: Line): void {
@@ -109,9 +115,8 @@ export class Mesh {
       for (const map of [this.nodes, this.instances, this.pipelines, this.migrations]) map.clear();
     }
     if ('node' in event) {
-      const node = event.node;
-      this.nodes.set(node.name, node);
-      if (node.seen_ms !== undefined) this.heard.set(node.name, Date.now() - node.seen_ms);
+      this.nodes.set(event.node.name, event.node);
+      this.hear(event.node);
     } else if ('instance' in event) {
       this.instances.set(event.instance.instance, event.instance);
     } else if ('pipeline' in event) {
@@ -135,6 +140,10 @@ export class Mesh {
       else if ('topic' in gone) this.series.delete(gone.topic);
     }
     this.changed();
+  }
+
+  private hear(node: Node): void {
+    if (node.seen_ms !== undefined) this.heard.set(node.name, Date.now() - node.seen_ms);
   }
 
   private value(value: Value): void {

@@ -1,11 +1,11 @@
 // Numbers and times for people.
 
-const SCALES = ['', 'K', 'M', 'G'];
+const SCALES = ['', 'k', 'M', 'G'];
 
 export function bytes(count: number): string {
   let scale = 0;
-  while (count >= 1024 && scale < 3) {
-    count /= 1024;
+  while (count >= 1000 && scale < 3) {
+    count /= 1000;
     scale += 1;
   }
   return `${count >= 100 || scale === 0 ? Math.round(count) : count.toFixed(1)} ${SCALES[scale]}B`;
@@ -17,7 +17,7 @@ export function count(count: number): string {
     count /= 1000;
     scale += 1;
   }
-  return `${scale === 0 ? Math.round(count) : count.toFixed(count < 100 ? 1 : 0)}${SCALES[scale]?.toLowerCase()}`;
+  return `${scale === 0 ? Math.round(count) : count.toFixed(count < 100 ? 1 : 0)}${SCALES[scale]}`;
 }
 
 export function span(millis: number): string {

@@ -44,7 +44,7 @@ function NodeDetail({ mesh, open, name }: ViewProps & { name: string }) {
       <h3>Instances</h3>
       {instances.length === 0 && <Empty>It hosts nothing.</Empty>}
       {instances.map((instance) => (
-        <p><a href={`#/instances/${instance.instance}`} onClick={() => open(`instances/${instance.instance}`)}>{instance.path}</a> <State state={instance.state} /></p>
+        <p><a href={`#/instances/${instance.instance}`} onClick={() => open(`instances/${instance.instance}`)}>{instance.path}</a> <State state={mesh.stateOf(instance)} /></p>
       ))}
       {node.links && <h3>Links</h3>}
       {node.links?.map((link) => <p>{link.to} <small>{link.kind}, {Math.round(link.quality / 2.55)} %, {link.mtu} B</small></p>)}
@@ -58,7 +58,7 @@ function InstanceDetail({ mesh, number }: ViewProps & { number: number }) {
   const counters = instance.counters;
   return (
     <>
-      <h2>{instance.path} <State state={instance.state} /></h2>
+      <h2>{instance.path} <State state={mesh.stateOf(instance)} /></h2>
       <dl>
         <Fact title="Node"><a href={`#/nodes/${encodeURIComponent(instance.node)}`}>{instance.node}</a></Fact>
         <Fact title="Capsule">{instance.capsule} <code class="digest">{instance.digest}</code></Fact>

@@ -7,11 +7,11 @@ export function Instances({ mesh, open }: ViewProps) {
       rows={[...mesh.instances.values()]}
       id={(instance) => String(instance.instance)}
       open={(instance) => open(`instances/${instance.instance}`)}
-      search={(instance) => [instance.path, instance.capsule, instance.node, instance.state, instance.reason].join(' ')}
+      search={(instance) => [instance.path, instance.capsule, instance.node, mesh.stateOf(instance), instance.reason].join(' ')}
       empty="Nothing is deployed yet. `capmesh deploy FILE` runs a pipeline."
       columns={[
         { title: 'Instance', by: (instance) => instance.path, cell: (instance) => <strong>{instance.path}</strong> },
-        { title: 'State', by: (instance) => instance.state ?? '', cell: (instance) => <><State state={instance.state} /> {instance.reason && <small>{instance.reason}</small>}</> },
+        { title: 'State', by: (instance) => mesh.stateOf(instance) ?? '', cell: (instance) => <><State state={mesh.stateOf(instance)} /> {instance.reason && <small>{instance.reason}</small>}</> },
         { title: 'Node', by: (instance) => instance.node, cell: (instance) => instance.node },
         { title: 'Capsule', by: (instance) => instance.capsule, cell: (instance) => instance.capsule, wide: true },
         { title: 'Handled', by: (instance) => instance.counters.handled, cell: (instance) => count(instance.counters.handled), wide: true },

@@ -179,7 +179,7 @@ export function MeshMap({ mesh, open }: ViewProps) {
         return (
           <g class={`spot ${node.state} ${node.draining ? 'draining' : ''}`} transform={`translate(${x} ${y})`} onPointerDown={grab(node.name)} onDblClick={free(node.name)}
             tabIndex={0} role="link" onKeyDown={(event) => event.key === 'Enter' && open(`nodes/${encodeURIComponent(node.name)}`)}>
-            <title>{[`${node.name}: ${node.state}`, ...hosted.map((instance) => `${instance.path} ${instance.state ?? ''}`)].join('\n')}</title>
+            <title>{[`${node.name}: ${node.state}`, ...hosted.map((instance) => `${instance.path} ${mesh.stateOf(instance) ?? ''}`)].join('\n')}</title>
             <circle r={17} />
             <text class="count" y={4}>{hosted.length || ''}</text>
             <text y={33}>{node.name}</text>

@@ -18,7 +18,7 @@ export function Pipelines({ mesh, open }: ViewProps) {
               .sort((a, b) => a.path.localeCompare(b.path))
               .map((instance) => (
                 <li key={instance.instance}>
-                  <button class={`chip ${instance.state ?? 'unknown'}`} onClick={() => open(`instances/${instance.instance}`)}>
+                  <button class={`chip ${mesh.stateOf(instance) ?? 'unknown'}`} onClick={() => open(`instances/${instance.instance}`)}>
                     {instance.name} <small>on {instance.node}</small>
                   </button>
                 </li>
