@@ -39,6 +39,8 @@ mod node;
 pub mod problem;
 pub mod router;
 pub mod site;
+#[cfg(any(test, feature = "test-util"))]
+pub mod test_util;
 #[cfg(test)]
 mod testing;
 

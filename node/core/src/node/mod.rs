@@ -1,5 +1,6 @@
 //! The node: every part of it together, behind three verbs.
 
+mod bring_up;
 mod command;
 mod commit;
 mod events;

@@ -103,23 +103,30 @@ fn over_bad_links_wherever_the_instances_are() {
     }
 }
 
+/// A world over bad links in which one of the machines falls over after every few steps, until all has
+/// been said.
+fn crashed(seed: u64, plan: &Plan, machines: u8, steps: u64, dice: &mut Dice) -> World<Site> {
+    let config = Config::default();
+    let mut world = world(seed, BAD, machines, plan, &kinds(), &config, Life::ROUGH);
+    let mut boot = 1;
+    while world.now < BUSY {
+        for _ in 0..dice.within(1..steps) {
+            world.step();
+        }
+        boot += 1;
+        let machine = u8::try_from(dice.within(1..u64::from(machines) + 1)).unwrap();
+        crash(&mut world, machine, boot, plan, &config);
+    }
+    settle(&mut world);
+    world
+}
+
 #[test]
 fn across_crashes_at_any_step() {
     for seed in seeds() {
         let mut dice = Dice::new(seed ^ 0xc4a5);
         let plan = Plan::new(&places(&mut dice, 3), &chain());
-        let config = Config::default();
-        let mut world = world(seed, BAD, 3, &plan, &kinds(), &config, Life::ROUGH);
-        let mut boot = 1;
-        while world.now < BUSY {
-            for _ in 0..dice.within(1..600) {
-                world.step();
-            }
-            boot += 1;
-            let machine = u8::try_from(dice.within(1..4)).unwrap();
-            crash(&mut world, machine, boot, &plan, &config);
-        }
-        settle(&mut world);
+        let world = crashed(seed, &plan, 3, 600, &mut dice);
         check(&world, &plan, SOURCE, RELAY, seed);
         check(&world, &plan, RELAY, SINK, seed);
     }
@@ -130,17 +137,7 @@ fn on_one_node_across_crashes() {
     for seed in seeds() {
         let mut dice = Dice::new(seed ^ 0x10ca);
         let plan = Plan::new(&[(SOURCE, 1), (RELAY, 1), (SINK, 1)], &chain());
-        let config = Config::default();
-        let mut world = world(seed, BAD, 1, &plan, &kinds(), &config, Life::ROUGH);
-        let mut boot = 1;
-        while world.now < BUSY {
-            for _ in 0..dice.within(1..120) {
-                world.step();
-            }
-            boot += 1;
-            crash(&mut world, 1, boot, &plan, &config);
-        }
-        settle(&mut world);
+        let world = crashed(seed, &plan, 1, 120, &mut dice);
         check(&world, &plan, SOURCE, RELAY, seed);
         check(&world, &plan, RELAY, SINK, seed);
         assert!(world.sent.is_empty(), "nothing leaves the node");
@@ -293,18 +290,7 @@ fn a_stream_reaches_several_consumers_and_several_inputs() {
         let wires = [Wire::every(SOURCE, RELAY), Wire::every(SOURCE, SINK), twice];
         let mut dice = Dice::new(seed ^ 0xf0);
         let plan = Plan::new(&places(&mut dice, 3), &wires);
-        let config = Config::default();
-        let mut world = world(seed, BAD, 3, &plan, &kinds(), &config, Life::ROUGH);
-        let mut boot = 1;
-        while world.now < BUSY {
-            for _ in 0..dice.within(1..600) {
-                world.step();
-            }
-            boot += 1;
-            let machine = u8::try_from(dice.within(1..4)).unwrap();
-            crash(&mut world, machine, boot, &plan, &config);
-        }
-        settle(&mut world);
+        let world = crashed(seed, &plan, 3, 600, &mut dice);
         check(&world, &plan, SOURCE, RELAY, seed);
         let published = &running(&world, &plan, SOURCE).memory.published;
         let expected: Vec<(u8, u64)> =

@@ -7,5 +7,6 @@
 
 mod every;
 mod latest;
+mod plan;
 mod requests;
 mod world;

@@ -13,13 +13,13 @@ use capmesh_coap::echo::EchoKey;
 use capmesh_coap::endpoint::{Config as EndpointConfig, Output, Via};
 use capmesh_coap::message::{Code, Kind, Message, MessageWriter, Token};
 use capmesh_coap::option::OptionNumber;
-use capmesh_coap::security::{Answer, OpenedResponse, Opening, SealError, Sealed, Security};
 use capmesh_coap::server::{Route, Server, ServerConfig};
 use capmesh_node::flash::nor::{Nor, Tear};
 use capmesh_node::flash::{Config, Geometry, Op, Store, kinds};
 use capmesh_node::install::{Board, CapsulesResource, Install};
 use capmesh_node::problem::Reason;
 use capmesh_node::site::{self, PlanResource, RosterResource, Site};
+use capmesh_node::test_util::ByAddress;
 use capmesh_session::{Member, Peer};
 use capmesh_wire::bundle::{self, Pieces as BundlePieces};
 use capmesh_wire::cose::SigningKey;
@@ -192,9 +192,7 @@ fn capsule(sequence: u64, size: u32) -> (Vec<u8>, Vec<u8>, Vec<u8>) {
     (buf[..len].to_vec(), module, file)
 }
 
-/// Peers are who their port says.
-struct ByPort;
-
+/// Those who are taken at their address's word.
 const PEERS: [u8; 4] = [GATEWAY, OPERATOR, 2, 3];
 
 fn member(n: u8) -> Member {
@@ -203,91 +201,12 @@ fn member(n: u8) -> Member {
     Member { id: IDS[at], role: role(n) }
 }
 
+fn by_address() -> ByAddress {
+    ByAddress(PEERS.iter().enumerate().map(|(at, n)| (address(at), member(*n))).collect())
+}
+
 fn address(which: usize) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, 1], u16::try_from(which + 1).unwrap_or(1)))
-}
-
-impl Security for ByPort {
-    type Peer = Peer;
-    type Binding = ();
-    const AUTHENTICATES: bool = true;
-    const OVERHEAD: usize = 0;
-
-    fn address(&self, peer: Peer) -> Option<SocketAddr> {
-        match peer {
-            Peer::Anonymous(address) => Some(address),
-            Peer::Member(known) => (0..4).find(|at| member(PEERS[*at]) == known).map(address),
-        }
-    }
-
-    fn readiness(&self) -> u32 {
-        0
-    }
-
-    fn open_request<'b>(
-        &mut self,
-        _: Instant,
-        from: SocketAddr,
-        outer: Message<'b>,
-        _: &'b mut [u8],
-    ) -> Opening<'b, Peer, ()> {
-        let known = PEERS.get(usize::from(from.port()).wrapping_sub(1));
-        let peer = known.map_or(Peer::Anonymous(from), |n| Peer::Member(member(*n)));
-        Opening::Request { peer, binding: (), inner: outer }
-    }
-
-    fn seal_response(
-        &mut self,
-        _: Instant,
-        (): &(),
-        _: Answer,
-        inner: Message<'_>,
-        out: &mut [u8],
-    ) -> Result<usize, SealError> {
-        copy(inner, out)
-    }
-
-    fn seal_request(
-        &mut self,
-        _: Instant,
-        to: Peer,
-        inner: Message<'_>,
-        out: &mut [u8],
-    ) -> Result<Sealed<()>, SealError> {
-        let address = self.address(to).ok_or(SealError::NoPeer)?;
-        Ok(Sealed { len: copy(inner, out)?, address, binding: () })
-    }
-
-    fn reopen_request(
-        &mut self,
-        (): &(),
-        outer: Message<'_>,
-        out: &mut [u8],
-    ) -> Result<usize, SealError> {
-        copy(outer, out)
-    }
-
-    fn open_response<'b>(
-        &mut self,
-        _: Instant,
-        _: SocketAddr,
-        to: Peer,
-        (): &mut (),
-        outer: Message<'b>,
-        _: &'b mut [u8],
-    ) -> OpenedResponse<'b, Peer> {
-        OpenedResponse::Response { peer: to, inner: outer, ordered: false }
-    }
-
-    fn is_address_verified(&self, _: Peer, _: SocketAddr) -> bool {
-        true
-    }
-}
-
-fn copy(message: Message<'_>, out: &mut [u8]) -> Result<usize, SealError> {
-    let bytes = message.as_bytes();
-    out.get_mut(..bytes.len()).ok_or(SealError::Overflow)?.copy_from_slice(bytes);
-    Ok(bytes.len())
 }
 
 struct Anything;
@@ -314,7 +233,7 @@ struct Body {
 struct World<'a> {
     feed: Feed<'a>,
     now: Instant,
-    core: Box<Endpoint<ByPort, MTU, 6, 8, 1, 16, 4_096>>,
+    core: Box<Endpoint<ByAddress, MTU, 6, 8, 1, 16, 4_096>>,
     server: Server<Peer, 1, 3, 64>,
     nor: Nor,
     store: Store,
@@ -341,7 +260,7 @@ pub fn run(data: &[u8]) {
     let mut world = World {
         feed: Feed::new(data),
         now: Instant::ZERO,
-        core: Box::new(Endpoint::new(EndpointConfig::default(), ByPort, [1; 16])),
+        core: Box::new(Endpoint::new(EndpointConfig::default(), by_address(), [1; 16])),
         server: Server::new(ServerConfig::default(), EchoKey::new([2; 16])),
         nor,
         store,
@@ -528,7 +447,8 @@ impl World<'_> {
                 operate(&mut self.nor, &mut self.store, Some(Tear::Bits(seed)));
                 self.store = Store::mount(self.nor.bytes(), FLASH);
                 (self.site, self.install) = mount(&self.nor, &mut self.store, self.now);
-                self.core = Box::new(Endpoint::new(EndpointConfig::default(), ByPort, [1; 16]));
+                self.core =
+                    Box::new(Endpoint::new(EndpointConfig::default(), by_address(), [1; 16]));
                 continue;
             }
             match operate(&mut self.nor, &mut self.store, None) {
