@@ -33,6 +33,9 @@ const STACK: usize = 64 << 20;
 /// Datagrams that are taken before something else has its turn.
 const BURST: usize = 64;
 
+/// How long requests that are under way may take when it ends.
+const LAST_REQUESTS: Duration = Duration::from_secs(3);
+
 /// How often garbage is collected.
 const COLLECT: Duration = Duration::from_secs(60 * 60);
 
@@ -203,11 +206,13 @@ impl Handle {
         self.shared.store().collect(unix(), grace.as_secs())
     }
 
-    /// Ends it, after the requests that are under way.
+    /// Ends it, after the requests that are under way, unless they take long.
     pub async fn stop(mut self) {
         let _ = self.stop.send(true);
-        for task in self.tasks.drain(..) {
-            let _ = task.await;
+        for mut task in self.tasks.drain(..) {
+            if tokio::time::timeout(LAST_REQUESTS, &mut task).await.is_err() {
+                task.abort();
+            }
         }
     }
 }

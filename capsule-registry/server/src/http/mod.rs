@@ -18,31 +18,49 @@ use capmesh_wire::Digest;
 use error::ApiError;
 use route::{Query, Target};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use subtle::ConstantTimeEq as _;
+use tokio::sync::Semaphore;
 use uploads::NotTaken;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"capmesh\"");
 const DIGEST: &str = "docker-content-digest";
 
+/// Requests at once; more wait. Each holds as much as a blob may have.
+const REQUESTS: usize = 32;
+
+/// How long a request may take to come.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 type Answer = Result<Response<Body>, ApiError>;
 
 /// All of the API.
 pub(crate) fn router(shared: Arc<Shared>) -> axum::Router {
-    axum::Router::new().fallback(serve).with_state(shared)
+    let turns = Arc::new(Semaphore::new(REQUESTS));
+    axum::Router::new().fallback(serve).with_state((shared, turns))
 }
 
-async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response<Body> {
+async fn serve(
+    State((shared, turns)): State<(Arc<Shared>, Arc<Semaphore>)>,
+    request: Request,
+) -> Response<Body> {
+    // It is never closed.
+    let _turn = turns.acquire().await;
     let (parts, body) = request.into_parts();
     let is_head = parts.method == Method::HEAD;
-    let answer = match axum::body::to_bytes(body, bounds::BLOB).await {
+    let body = tokio::time::timeout(PATIENCE, axum::body::to_bytes(body, bounds::BLOB)).await;
+    let answer = match body {
         Err(_) => {
+            let status = StatusCode::REQUEST_TIMEOUT;
+            Err(ApiError::new(status, "BLOB_UPLOAD_INVALID", "the request has not come in time"))
+        }
+        Ok(Err(_)) => {
             let why = format!("a request may have {} bytes", bounds::BLOB);
             Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "SIZE_INVALID", why))
         }
         // Digests, signatures and disks take their time.
-        Ok(body) => tokio::task::spawn_blocking(move || {
+        Ok(Ok(body)) => tokio::task::spawn_blocking(move || {
             let call = Call {
                 shared: &shared,
                 method: &parts.method,
@@ -128,6 +146,11 @@ impl Call<'_> {
     /// Lets those pass who may change something.
     fn authorize(&self) -> Result<(), ApiError> {
         let token = match &self.shared.access {
+            // A page of somebody else's, in a browser on this machine, reaches the loopback, too.
+            Access::Everybody if self.headers.contains_key(header::ORIGIN) => {
+                let why = "pushing is not for pages in browsers";
+                return Err(ApiError::new(StatusCode::FORBIDDEN, "DENIED", why));
+            }
             Access::Everybody => return Ok(()),
             Access::Nobody => {
                 let why = "pushing is for the loopback, or with a token that the registry is given";

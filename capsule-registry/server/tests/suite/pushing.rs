@@ -128,3 +128,13 @@ async fn what_keeps_it_from_starting_is_said() {
     let roles = site::roster(&[(50, Role::Registry, u64::MAX)]);
     assert!(start(capmesh_registry::Config { roster: roles, ..config(None) }).await.is_ok());
 }
+
+#[tokio::test]
+async fn a_page_in_a_browser_cannot_push() {
+    let registry = registry().await;
+    let path = format!("/v2/city/clean/blobs/uploads/?digest={}", Digest::of(b"x"));
+    let origin = [("origin", "http://example.org"), ("content-type", "text/plain")];
+    let refused = ask(&registry, Method::POST, &path, &origin, b"x").await;
+    assert_eq!((refused.status, refused.error().0.as_str()), (StatusCode::FORBIDDEN, "DENIED"));
+    assert_eq!(registry.usage().unwrap().blobs, 0);
+}
