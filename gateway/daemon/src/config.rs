@@ -232,6 +232,11 @@ impl Config {
     /// # Errors
     /// If it would let everybody in, or contradicts itself.
     pub fn check(&self) -> Result<(), ConfigError> {
+        if cfg!(not(feature = "broker")) && self.mqtt.broker == Target::Embedded {
+            return Err(ConfigError::Contradiction(
+                "this program was built without a broker inside: name one in `mqtt.broker`, or `none`",
+            ));
+        }
         let is_open = |address: &SocketAddr| !address.ip().is_loopback();
         if is_open(&self.http.listen) && self.http.token.is_none() {
             let help = "set `http.token` (CAPMESH_GATEWAY_HTTP__TOKEN), or listen at 127.0.0.1";

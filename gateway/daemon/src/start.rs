@@ -3,7 +3,9 @@
 #[cfg(feature = "broker")]
 use crate::broker::{self, Broker};
 use crate::calls::{Call, Calls};
-use crate::config::{Config, Target};
+use crate::config::Config;
+#[cfg(feature = "broker")]
+use crate::config::Target;
 use crate::engine::{Engine, Sources, Told};
 use crate::events::Events;
 use crate::failure::{Failure, What};
@@ -66,6 +68,12 @@ pub struct Handle {
 /// [`Failure::help`] says what to do.
 pub async fn start(config: Config) -> Result<Handle, Failure> {
     config.check()?;
+    #[cfg(not(feature = "broker"))]
+    if config.mqtt.broker == Target::Embedded {
+        let help =
+            "this program was built without a broker inside: name one in `mqtt.broker`, or `none`";
+        return Err(Failure::Config(crate::config::ConfigError::Contradiction(help)));
+    }
     let site = Site::read(&config.site, &config.name)?;
     let listen = |what, address| move |error| Failure::Listen { what, address, error };
     let socket = Bound::open(config.listen).map_err(listen(What::Nodes, config.listen))?;
@@ -106,18 +114,12 @@ pub async fn start(config: Config) -> Result<Handle, Failure> {
         let dial = Rumqttc::new(&server, &client, &will, incoming);
         (mqtt, pump(dial, will, ears, storage, outbox, up))
     });
-    let addresses = Addresses {
-        mesh,
-        http: http.address(),
-        #[cfg(feature = "broker")]
-        mqtt: broker.as_ref().map(Broker::address),
-        #[cfg(feature = "broker")]
-        websocket: broker.as_ref().and_then(Broker::websocket),
-        #[cfg(not(feature = "broker"))]
-        mqtt: None,
-        #[cfg(not(feature = "broker"))]
-        websocket: None,
-    };
+    #[cfg(feature = "broker")]
+    let (mqtt, websocket) =
+        (broker.as_ref().map(Broker::address), broker.as_ref().and_then(Broker::websocket));
+    #[cfg(not(feature = "broker"))]
+    let (mqtt, websocket) = (None, None);
+    let addresses = Addresses { mesh, http: http.address(), mqtt, websocket };
     Ok(Handle {
         addresses,
         stop,

@@ -1,7 +1,7 @@
 //! An MQTT broker inside, for sites that have none: MQTT 3.1.1 and 5 on one port, and both over
 //! WebSocket.
 //!
-//! It is rmqtt. What is retained survives a restart ([`retain`]); sessions do not. Without credentials it
+//! It is rmqtt. What is retained survives a restart; sessions do not. Without credentials it
 //! lets everybody in, so the [configuration](crate::config) asks for them where it does not listen to
 //! this machine only.
 

@@ -2,7 +2,7 @@
 //!
 //! | | |
 //! |---|---|
-//! | `POST /api/v1/requests` | any [`Request`], as JSON |
+//! | `POST /api/v1/requests` | any [`Request`](capmesh_gateway::api::Request), as JSON |
 //! | `GET /api/v1/{site,nodes,instances,pipelines,plan,topics,log,capsules,migrations}` | what there is |
 //! | `GET /api/v1/nodes/N`, `instances/ID`, `pipelines/NAME` | one of them |
 //! | `POST /api/v1/pipelines` | run a pipeline: TOML; `?dry_run=true`, `?file=NAME` |

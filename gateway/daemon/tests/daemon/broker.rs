@@ -1,6 +1,6 @@
 //! The broker inside, by clients of other makers: Mosquitto's for MQTT 3.1.1 and 5.
 
-use crate::common::Subscriber;
+use crate::common::{Subscriber, has_mosquitto, is_there};
 use capmesh_gatewayd::broker::{Broker, BrokerError, Settings};
 use capmesh_gatewayd::config::Secret;
 use std::net::SocketAddr;
@@ -24,6 +24,9 @@ fn publish(port: u16, arguments: &[&str]) -> Output {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn both_versions_share_a_port() {
+    if !has_mosquitto() {
+        return;
+    }
     let directory = tempfile::tempdir().unwrap();
     let broker = Broker::start(&settings(directory.path())).await.unwrap();
     let port = broker.address().port();
@@ -55,6 +58,9 @@ fn retained(port: u16, filter: &str, count: u32) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_retained_survives_a_restart() {
+    if !has_mosquitto() {
+        return;
+    }
     let directory = tempfile::tempdir().unwrap();
     let broker = Broker::start(&settings(directory.path())).await.unwrap();
     let port = broker.address().port();
@@ -87,6 +93,9 @@ async fn what_is_retained_survives_a_restart() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_does_not_know_the_password_stays_outside() {
+    if !has_mosquitto() {
+        return;
+    }
     let directory = tempfile::tempdir().unwrap();
     let credentials = Some(("mesh".to_owned(), Secret::new("hush")));
     let settings = Settings { credentials, ..settings(directory.path()) };
@@ -103,6 +112,45 @@ async fn who_does_not_know_the_password_stays_outside() {
             assert!(!with(&["-u", "mesh", "-P", "another"]));
             assert!(!with(&["-u", "another", "-P", "hush"]));
             assert!(with(&["-u", "mesh", "-P", "hush"]));
+        }
+    };
+    tokio::task::spawn_blocking(work).await.unwrap();
+}
+
+/// Runs Paho's client; says what it has to complain about.
+fn paho(port: u16, more: &[&str]) -> Option<String> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/daemon/paho_peer.py");
+    let output =
+        Command::new(python()).args([script, &port.to_string()]).args(more).output().unwrap();
+    (!output.status.success()).then(|| String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+fn python() -> String {
+    let usual = concat!(env!("CARGO_MANIFEST_DIR"), "/../../.capmesh/venv").to_owned();
+    std::env::var("CAPMESH_VENV").unwrap_or(usual) + "/bin/python"
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn paho_speaks_both_versions_over_both_transports() {
+    if !is_there("Paho", &python(), "cargo xtask setup") {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let credentials = Some(("mesh".to_owned(), Secret::new("hush")));
+    let settings = Settings { credentials, ..settings(directory.path()) };
+    let broker = Broker::start(&settings).await.unwrap();
+    let (plain, web) = (broker.address().port(), broker.websocket().unwrap().port());
+    let work = move || {
+        for version in ["311", "5"] {
+            for (port, transport) in [(plain, "tcp"), (web, "websockets")] {
+                let problem = paho(port, &[version, transport, "mesh", "hush"]);
+                assert_eq!(problem, None, "{version} over {transport}");
+                let refused = paho(port, &[version, transport, "mesh", "another"]);
+                assert!(
+                    refused.as_ref().is_some_and(|text| text.contains("refused")),
+                    "{refused:?}"
+                );
+            }
         }
     };
     tokio::task::spawn_blocking(work).await.unwrap();

@@ -13,6 +13,27 @@ use tokio::sync::mpsc;
 /// How long anything may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Whether there are the programs that a test plays with. A test that has to go without says so; where
+/// `CI` is set it fails.
+pub(crate) fn is_there(what: &str, program: &str, how_to_get_it: &str) -> bool {
+    let is_there = program.contains('/') && Path::new(program).exists()
+        || std::env::var_os("PATH")
+            .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).exists()));
+    if !is_there {
+        let message = format!("SKIPPED: {what} is not installed ({how_to_get_it})");
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "{message}");
+        eprintln!("{message}");
+    }
+    is_there
+}
+
+/// As [`is_there`], for the broker and the clients of Debian's Mosquitto.
+pub(crate) fn has_mosquitto() -> bool {
+    ["mosquitto", "mosquitto_sub", "mosquitto_pub"]
+        .iter()
+        .all(|program| is_there("Mosquitto", program, "cargo xtask setup"))
+}
+
 /// A port that nobody has just now.
 pub(crate) fn port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()

