@@ -43,7 +43,8 @@ pub struct Arguments {
     pub grace: u64,
 }
 
-/// Runs the registry of the site in this directory, as `capmesh site init` makes it, until the process is told to stop (SIGTERM or SIGINT). Its log goes to standard error.
+/// Runs the registry of the site in this directory, as `capmesh site init` makes it, until the process
+/// is told to stop (SIGTERM or SIGINT). Its log goes to standard error.
 ///
 /// # Errors
 /// If it cannot start.

@@ -164,6 +164,27 @@ pub fn read(document: &[u8]) -> Result<Artifact, NotCapsule> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// A document of which a part was changed is that of the same capsule, or none.
+        #[test]
+        fn a_changed_document_names_the_same_or_is_refused(at in 0_usize..400, byte: u8) {
+            let document = document(b"manifest", b"module");
+            let mut changed = document.clone();
+            let len = changed.len();
+            if let Some(place) = changed.get_mut(at % len) {
+                *place = byte;
+            }
+            if let Ok(artifact) = read(&changed) {
+                // What was changed is a digest, a size, or what is not looked at.
+                prop_assert!(artifact.others.is_empty());
+                let digests = [artifact.manifest.digest, artifact.module.digest];
+                let text = String::from_utf8_lossy(&changed).into_owned();
+                prop_assert!(digests.iter().all(|digest| text.contains(&digest.to_string())));
+            }
+        }
+    }
 
     #[test]
     fn a_document_names_what_it_was_made_of() {

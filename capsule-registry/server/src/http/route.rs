@@ -98,6 +98,26 @@ impl Query<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Whatever comes is refused or means what it says: what is parsed leads back to its path.
+        #[test]
+        fn any_path_and_query_is_taken_or_refused(
+            path in "(/v2)?(/(manifests|blobs|uploads|tags|list|_catalog|[a-z0-9:.%-]{0,8}|\\PC{0,4})){0,6}",
+            query in "[a-z0-9=&%+]{0,40}|\\PC{0,20}",
+        ) {
+            if let Ok(Target::Manifest(name, Reference::Tag(tag))) = Target::parse(&path) {
+                prop_assert_eq!(&path, &format!("/v2/{name}/manifests/{tag}"));
+            }
+            if let Ok(Target::Upload(name, id)) = Target::parse(&path) {
+                prop_assert_eq!(&path, &format!("/v2/{name}/blobs/uploads/{id}"));
+            }
+            for (argument, _) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+                let _ = Query(&query).get(argument);
+            }
+        }
+    }
 
     #[test]
     fn paths_say_what_they_ask_for() {
