@@ -91,7 +91,8 @@ pub struct Schedule {
     pub events: u8,
 }
 
-/// How faults of instances are answered.
+/// How faults of instances are answered. They are counted in RAM: a start of the node is a new attempt for
+/// those that have failed too, as it may have mended what was wrong (a sensor, memory that others took).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Restart {
     /// The wait before the first restart; doubles with each one.

@@ -140,6 +140,10 @@ impl Router {
     /// Sends a request of an instance's, as part of what a handler leaves. Its reply comes as an
     /// [`Event::Reply`], with status 0 if none came in time.
     ///
+    /// A request is handled once at most, and is no part of a commit: when the asker starts anew from
+    /// its last commit, those that are under way are forgotten, and no reply comes to them. Who must not
+    /// wait for ever sets a timer.
+    ///
     /// # Errors
     /// [`AskError`]; there will be no reply then.
     pub fn ask(&mut self, now: Instant, asker: InstanceId, ask: Ask<'_>) -> Result<(), AskError> {

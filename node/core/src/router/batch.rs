@@ -25,8 +25,12 @@ impl Instance {
         if link.flights.iter().any(Flight::is_skip) {
             return None;
         }
-        if link.skip {
-            let first = link.next.max(output.oldest());
+        // Numbers that are void, because a node was lost that may have given them, leave a hole between
+        // what was acknowledged and what is next.
+        let following = output.queue.get(output.find(link.next)).map(|stored| stored.seq);
+        let is_hole = following.is_some_and(|seq| link.next < seq && seq < output.released);
+        if link.skip || is_hole && link.flights.is_empty() {
+            let first = following.unwrap_or(link.next.max(output.oldest()));
             self.write(link.output, first, &[], usize::from(SMALLEST), buf)?;
             return Some((first, first));
         }

@@ -79,7 +79,9 @@ impl Link {
         (start, later.min().unwrap_or(Seq(u64::MAX)))
     }
 
-    /// Waits before the next attempt: twice as long each time, unless the other side said how long.
+    /// Waits before the next attempt: twice as long each time, unless the other side said how long; and
+    /// somewhat longer, differently each time, so that those who were refused together do not come back
+    /// together.
     pub(super) fn back_off(
         &mut self,
         now: Instant,
@@ -90,7 +92,10 @@ impl Link {
         let doubled = least.saturating_mul(1 << self.failures.min(16)).min(most);
         let wait = said.map_or(doubled, |said| said.clamp(least, most));
         self.failures = self.failures.saturating_add(1);
-        self.retry_at = Some(now + wait);
+        let mixed = now.as_micros() ^ u64::from(self.consumer.0) << 32 ^ u64::from(self.output);
+        let spread = mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 59;
+        // A quarter more at the most.
+        self.retry_at = Some(now + wait + wait / 128 * u32::try_from(spread).unwrap_or_default());
     }
 
     /// Says that all is well.

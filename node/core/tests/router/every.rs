@@ -198,6 +198,38 @@ fn across_migrations_of_anybody() {
     }
 }
 
+/// Its node is lost for ever, and an instance goes on elsewhere from its last commit: that covers all
+/// that it has acknowledged and sent, so that nobody misses anything.
+#[test]
+fn across_the_loss_of_a_node() {
+    for seed in seeds() {
+        for instance in [SOURCE, RELAY, SINK] {
+            let mut dice = Dice::new(seed ^ 0x1057);
+            let mut plan = Plan::new(&[(SOURCE, 1), (RELAY, 1), (SINK, 1)], &chain());
+            plan.hosts.insert(instance, (2, 1));
+            let config = Config::default();
+            let mut world = world(seed, BAD, 3, &plan, &kinds(), &config, Life::ROUGH);
+            world.run_until(Instant::from_millis(5_000 + dice.within(0..20_000)));
+            let lost = world.machines.remove(&address(2)).unwrap();
+            let life = lost.life;
+            let (flash, dice) = lost.crash();
+            let record = flash.records[&instance].clone();
+            // Somebody else is there now.
+            let empty = Site::new(2, config.clone(), life, 2, dice);
+            world.machines.insert(address(2), empty);
+            plan.hosts.insert(instance, (3, 2));
+            let (now, origin) = (world.now, Origin::Recovered as ToOrigin);
+            let target = world.machine(address(3));
+            target.flash.records.insert(instance, record.clone());
+            target.start(now, &plan, instance, kinds()[&instance], Some((&record, origin)));
+            world.machine(address(1)).rewire(&plan);
+            settle(&mut world);
+            check(&world, &plan, SOURCE, RELAY, seed);
+            check(&world, &plan, RELAY, SINK, seed);
+        }
+    }
+}
+
 #[test]
 fn across_migrations_and_crashes() {
     for seed in seeds() {

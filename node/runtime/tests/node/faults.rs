@@ -45,6 +45,25 @@ fn a_neighbour_of_a_hostile_capsule_notices_nothing() {
 }
 
 #[test]
+fn what_has_failed_is_tried_again_after_a_start_of_the_node() {
+    let mut config = capsules::config();
+    config.restart.attempts = 2;
+    config.restart.min = Duration::from_millis(100);
+    let mut world = World::new(1, 1, &config);
+    let bad = capsules::hostile("unreachable");
+    world.machine(1).preload(1, &bad);
+    world.boot_all();
+    world.retry(1, &start(&RowOf::new(1, 1, &bad, None, None, Delivery::Latest)));
+    for _ in 0..2 {
+        world.run_for(Duration::from_secs(5));
+        let status = world.status(1, 1).expect("known");
+        assert_eq!((status.state, status.restarts), (InstanceState::Failed, 2));
+        world.crash(1);
+        world.boot(1);
+    }
+}
+
+#[test]
 fn a_flood_of_host_calls_is_bounded_and_counted() {
     let flood = "(i32.store (i32.const 64) (i32.const 0)) (loop $again
         (drop (call $publish (i32.const 0) (i32.const 0) (i32.const 8)))
