@@ -10,6 +10,7 @@ pub mod endpoint;
 pub mod flash;
 pub mod link_format;
 pub mod oscore;
+pub mod pipeline;
 pub mod router;
 pub mod server;
 pub mod session;
@@ -27,6 +28,7 @@ pub const ALL: &[(&str, fn(&[u8]))] = &[
     ("flash", flash::run),
     ("link_format", link_format::run),
     ("oscore", oscore::run),
+    ("pipeline", pipeline::run),
     ("router", router::run),
     ("server", server::run),
     ("session", session::run),
