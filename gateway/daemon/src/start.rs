@@ -4,7 +4,6 @@
 use crate::broker::{self, Broker};
 use crate::calls::{Call, Calls};
 use crate::config::Config;
-#[cfg(feature = "broker")]
 use crate::config::Target;
 use crate::engine::{Engine, Sources, Told};
 use crate::events::Events;
