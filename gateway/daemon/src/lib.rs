@@ -1,7 +1,7 @@
 //! The gateway on Linux: UDP, MQTT, SQLite and HTTP around [`capmesh_gateway`].
 //!
 //! [`start`] runs one on the tokio runtime that it is called on; the program `capmesh-gatewayd` does
-//! nothing more than to call it and to wait for SIGTERM.
+//! nothing more than to call it and to wait for SIGTERM ([`command`]).
 //!
 //! ```text
 //! nodes --UDP--> engine (a thread: Gateway) --commits--> storage (a thread: SQLite)
@@ -30,6 +30,7 @@
 #[cfg(feature = "broker")]
 pub mod broker;
 pub mod calls;
+pub mod command;
 pub mod config;
 mod engine;
 pub mod events;

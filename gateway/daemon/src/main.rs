@@ -1,18 +1,30 @@
 //! The program `capmesh-gatewayd`.
 
-mod arguments;
-mod systemd;
-
-use arguments::Arguments;
-use capmesh_gatewayd::config::{Config, Log, LogFormat};
-use capmesh_gatewayd::{Failure, start};
-use clap::Parser as _;
+use capmesh_gatewayd::command::Arguments;
+use clap::Parser;
+use std::path::PathBuf;
 use std::process::ExitCode;
-use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+
+/// Runs the gateway of a site: it keeps the site's nodes, decides what runs where, and carries values to
+/// an MQTT broker.
+///
+/// What is not said here comes from the environment (CAPMESH_GATEWAY_HTTP__LISTEN and so on), then from
+/// the file, and then is as capmesh-gateway.example.toml has it.
+///
+/// Exit codes: 0 it was told to stop; 1 it could not start or broke down; 2 it was told something wrong.
+#[derive(Debug, Parser)]
+#[command(version, verbatim_doc_comment, args_override_self = true)]
+struct Program {
+    /// The site's directory, as `capmesh site init` makes it.
+    #[arg(long, env = "CAPMESH_SITE", value_name = "DIRECTORY")]
+    site: Option<PathBuf>,
+    #[command(flatten)]
+    arguments: Arguments,
+}
 
 fn main() -> ExitCode {
-    match Arguments::parse().config().map_err(Failure::from).and_then(run) {
+    let Program { site, arguments } = Program::parse();
+    match (Arguments { site, ..arguments }).run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("capmesh-gatewayd: {failure}");
@@ -24,48 +36,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(config: Config) -> Result<(), Failure> {
-    log(&config.log)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.map_err(Failure::Machine)?.block_on(serve(config))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
 
-async fn serve(config: Config) -> Result<(), Failure> {
-    let stop = |kind| signal(kind).map_err(Failure::Machine);
-    let (mut terminate, mut interrupt) =
-        (stop(SignalKind::terminate())?, stop(SignalKind::interrupt())?);
-    let mut handle = start(config).await?;
-    let addresses = handle.addresses();
-    let broker = addresses.mqtt.map_or_else(|| "elsewhere".to_owned(), |at| at.to_string());
-    tracing::info!(nodes = %addresses.mesh, page = %addresses.http, %broker, "started");
-    systemd::notify("READY=1");
-    let is_told = tokio::select! {
-        _ = terminate.recv() => true,
-        _ = interrupt.recv() => true,
-        () = handle.ended() => false,
-    };
-    systemd::notify("STOPPING=1");
-    handle.shutdown().await;
-    if is_told {
-        tracing::info!("stopped");
-        return Ok(());
+    #[test]
+    fn the_command_line_is_sound() {
+        Program::command().debug_assert();
     }
-    // Whoever supervises it starts it anew from what was durable.
-    Err(Failure::Machine(std::io::Error::other("the gateway has ended by itself")))
-}
-
-/// Begins to log to standard error.
-fn log(log: &Log) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(&log.filter).map_err(|error| {
-        Failure::Config(capmesh_gatewayd::ConfigError::Filter(
-            log.filter.clone(),
-            error.to_string(),
-        ))
-    })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match log.format {
-        LogFormat::Text => builder.with_target(false).init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
-    }
-    Ok(())
 }

@@ -51,7 +51,7 @@ pub struct Addresses {
 pub struct Handle {
     addresses: Addresses,
     stop: watch::Sender<bool>,
-    ended: oneshot::Receiver<()>,
+    ended: watch::Receiver<bool>,
     http: http::Server,
     pump: Option<(Mqtt, JoinHandle<()>)>,
     closing: Closing,
@@ -194,7 +194,7 @@ impl Begin<'_> {
         socket: Bound,
         mut engine: Engine,
         sources: Sources,
-    ) -> Result<(Publication, oneshot::Receiver<()>), Failure> {
+    ) -> Result<(Publication, watch::Receiver<bool>), Failure> {
         let key = |error: &dyn std::fmt::Display| Failure::Key(error.to_string());
         let credential = site.key.credential(&self.config.name).map_err(|error| key(&error))?;
         let credential = Credential::parse(&credential).map_err(|error| key(&error))?;
@@ -213,7 +213,7 @@ impl Begin<'_> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(Failure::Machine)?;
         let (begun, has_begun) = oneshot::channel();
-        let (end, ended) = oneshot::channel();
+        let (end, ended) = watch::channel(false);
         let work = move || {
             let mut seed = [0; 32];
             OsRng.fill_bytes(&mut seed);
@@ -230,7 +230,7 @@ impl Begin<'_> {
                     }
                 });
             }
-            let _ = end.send(());
+            end.send_replace(true);
         };
         let thread = std::thread::Builder::new().name("gateway".to_owned()).stack_size(STACK);
         thread.spawn(work).map_err(Failure::Machine)?;
@@ -284,15 +284,15 @@ impl Handle {
 
     /// Waits until the gateway has ended by itself, which is a fault.
     pub async fn ended(&mut self) {
-        let _ = (&mut self.ended).await;
+        // The other end is gone where the thread has panicked.
+        let _ = self.ended.wait_for(|ended| *ended).await;
     }
 
     /// Ends it: what was begun becomes durable, the broker hears that it goes offline.
-    pub async fn shutdown(self) {
+    pub async fn shutdown(mut self) {
         self.http.close().await;
         self.stop.send_replace(true);
-        // Ended before, or ends now.
-        let _ = self.ended.await;
+        let _ = self.ended.wait_for(|ended| *ended).await;
         if let Some((mqtt, pump)) = self.pump {
             mqtt.close();
             if pump.await.is_err() {
