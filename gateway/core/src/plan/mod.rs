@@ -20,6 +20,9 @@
 //! - An instance that has no place any more stays where it is, and what it takes is off its node's
 //!   capacity before others are placed. It is refused with the reason, and tried again next time.
 //! - What an operator runs on a node by hand is not known here.
+//! - The RAM that a capsule needs is what its manifest says: measured by the packer on a 64-bit machine,
+//!   where pointers are twice as long. On a 32-bit board it takes less, so placement errs on the safe side.
+//! - How many messages a wire carries is what the pipeline says (`rate`), not what was observed.
 //!
 //! # Replicas
 //! Each replica of a producer has a wire to each replica of a consumer, unless the pipeline pairs them
