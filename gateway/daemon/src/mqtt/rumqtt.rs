@@ -221,6 +221,11 @@ impl Poll {
                     None
                 }
                 Ok(Event::Outgoing(Outgoing::Publish(packet))) => self.published(packet),
+                // It is sent; some brokers take their time to close.
+                Ok(Event::Outgoing(Outgoing::Disconnect)) => {
+                    let _ = self.happenings.send(Happening::Ended("goodbye".to_owned())).await;
+                    return;
+                }
                 Ok(_) => None,
                 Err(error) => {
                     let _ = self.happenings.send(Happening::Ended(error.to_string())).await;
