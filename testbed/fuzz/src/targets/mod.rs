@@ -8,6 +8,7 @@ pub mod documents;
 pub mod edhoc;
 pub mod endpoint;
 pub mod flash;
+pub mod gateway_json;
 pub mod link_format;
 pub mod oscore;
 pub mod pipeline;
@@ -26,6 +27,7 @@ pub const ALL: &[(&str, fn(&[u8]))] = &[
     ("edhoc", edhoc::run),
     ("endpoint", endpoint::run),
     ("flash", flash::run),
+    ("gateway_json", gateway_json::run),
     ("link_format", link_format::run),
     ("oscore", oscore::run),
     ("pipeline", pipeline::run),
