@@ -74,7 +74,7 @@ mod stats;
 pub use config::{Config, Workflow};
 pub use error::HandshakeError;
 pub use limit::Rate;
-pub use link::{Link, Replaceable};
+pub use link::{Link, Peers, Replaceable};
 pub use peer::{Entry, Member, Peer, Roles, Roster};
 pub use relaying::{PLACES, RelayEndpoint};
 pub use secure::{Handshakes, SecureEndpoint};

@@ -34,6 +34,85 @@ pub trait Link: Outbox<Peer> {
     /// The longest datagram, in bytes: what buffers have to hold.
     fn mtu(&self) -> usize;
 
+    /// The sessions.
+    fn peers(&self) -> &dyn Peers;
+
+    /// The sessions, to be changed.
+    fn peers_mut(&mut self) -> &mut dyn Peers;
+
+    /// [`Peers::own_id`].
+    fn own_id(&self) -> NodeId {
+        self.peers().own_id()
+    }
+
+    /// [`Sessions::introduce`].
+    ///
+    /// # Errors
+    /// As there.
+    fn introduce(
+        &mut self,
+        now: Instant,
+        id: NodeId,
+        address: SocketAddr,
+    ) -> Result<Peer, IntroduceError> {
+        self.peers_mut().introduce(now, id, address)
+    }
+
+    /// [`Sessions::relocate`].
+    fn relocate(&mut self, id: NodeId, address: SocketAddr) -> bool {
+        self.peers_mut().relocate(id, address)
+    }
+
+    /// [`Sessions::peer`].
+    fn peer(&self, id: NodeId) -> Option<Peer> {
+        self.peers().peer(id)
+    }
+
+    /// [`Sessions::serial`].
+    fn serial(&self, id: NodeId) -> Option<u32> {
+        self.peers().serial(id)
+    }
+
+    /// [`Peers::set_roster`].
+    fn set_roster(&mut self, now: Instant, roster: &capmesh_wire::Roster<'_>) {
+        self.peers_mut().set_roster(now, roster);
+    }
+
+    /// [`Sessions::set_unix_time`].
+    fn set_unix_time(&mut self, now: Instant, seconds: u64) {
+        self.peers_mut().set_unix_time(now, seconds);
+    }
+
+    /// What the sessions have counted.
+    fn stats(&self) -> &Stats {
+        self.peers().stats()
+    }
+
+    /// Nobody may have requests relayed from now on. An endpoint that does not relay never lets them.
+    fn forbid_all(&mut self) {}
+
+    /// Somebody at this address may have requests relayed to all others that are named here, and they
+    /// to it ([`RelayEndpoint`](crate::RelayEndpoint)).
+    fn allow(&mut self, id: NodeId, address: SocketAddr) {
+        let _ = (id, address);
+    }
+
+    /// Introduces somebody who is reached through the relay at this address from now on. Returns
+    /// whether that is so: not if they are not on the roster, there is no room, or this endpoint
+    /// knows of no relays.
+    fn detour(&mut self, now: Instant, id: NodeId, relay: SocketAddr) -> bool {
+        let _ = (now, id, relay);
+        false
+    }
+
+    /// Somebody is reached at the address of its session again.
+    fn end_detour(&mut self, id: NodeId) {
+        let _ = id;
+    }
+}
+
+/// The [`Sessions`] of an endpoint, whatever their bounds.
+pub trait Peers {
     /// This side's id.
     fn own_id(&self) -> NodeId;
 
@@ -65,27 +144,47 @@ pub trait Link: Outbox<Peer> {
 
     /// What the sessions have counted.
     fn stats(&self) -> &Stats;
+}
 
-    /// Nobody may have requests relayed from now on. An endpoint that does not relay never lets them.
-    fn forbid_all(&mut self) {}
-
-    /// Somebody at this address may have requests relayed to all others that are named here, and they
-    /// to it ([`RelayEndpoint`](crate::RelayEndpoint)).
-    fn allow(&mut self, id: NodeId, address: SocketAddr) {
-        let _ = (id, address);
+impl<R: Replaceable, G: RngCore + CryptoRng, const N: usize, const H: usize> Peers
+    for Sessions<R, G, N, H>
+{
+    fn own_id(&self) -> NodeId {
+        Self::own_id(self)
     }
 
-    /// Introduces somebody who is reached through the relay at this address from now on. Returns
-    /// whether that is so: not if they are not on the roster, there is no room, or this endpoint
-    /// knows of no relays.
-    fn detour(&mut self, now: Instant, id: NodeId, relay: SocketAddr) -> bool {
-        let _ = (now, id, relay);
-        false
+    fn introduce(
+        &mut self,
+        now: Instant,
+        id: NodeId,
+        address: SocketAddr,
+    ) -> Result<Peer, IntroduceError> {
+        Self::introduce(self, now, id, address)
     }
 
-    /// Somebody is reached at the address of its session again.
-    fn end_detour(&mut self, id: NodeId) {
-        let _ = id;
+    fn relocate(&mut self, id: NodeId, address: SocketAddr) -> bool {
+        Self::relocate(self, id, address)
+    }
+
+    fn peer(&self, id: NodeId) -> Option<Peer> {
+        Self::peer(self, id)
+    }
+
+    fn serial(&self, id: NodeId) -> Option<u32> {
+        Self::serial(self, id)
+    }
+
+    fn set_roster(&mut self, now: Instant, roster: &capmesh_wire::Roster<'_>) {
+        self.roster_mut().replace(roster);
+        self.revalidate(now);
+    }
+
+    fn set_unix_time(&mut self, now: Instant, seconds: u64) {
+        Self::set_unix_time(self, now, seconds);
+    }
+
+    fn stats(&self) -> &Stats {
+        Self::stats(self)
     }
 }
 
@@ -121,41 +220,12 @@ impl<L: Link + ?Sized> Link for &mut L {
         (**self).mtu()
     }
 
-    fn own_id(&self) -> NodeId {
-        (**self).own_id()
+    fn peers(&self) -> &dyn Peers {
+        (**self).peers()
     }
 
-    fn introduce(
-        &mut self,
-        now: Instant,
-        id: NodeId,
-        address: SocketAddr,
-    ) -> Result<Peer, IntroduceError> {
-        (**self).introduce(now, id, address)
-    }
-
-    fn relocate(&mut self, id: NodeId, address: SocketAddr) -> bool {
-        (**self).relocate(id, address)
-    }
-
-    fn peer(&self, id: NodeId) -> Option<Peer> {
-        (**self).peer(id)
-    }
-
-    fn serial(&self, id: NodeId) -> Option<u32> {
-        (**self).serial(id)
-    }
-
-    fn set_roster(&mut self, now: Instant, roster: &capmesh_wire::Roster<'_>) {
-        (**self).set_roster(now, roster);
-    }
-
-    fn set_unix_time(&mut self, now: Instant, seconds: u64) {
-        (**self).set_unix_time(now, seconds);
-    }
-
-    fn stats(&self) -> &Stats {
-        (**self).stats()
+    fn peers_mut(&mut self) -> &mut dyn Peers {
+        (**self).peers_mut()
     }
 
     fn forbid_all(&mut self) {
@@ -212,41 +282,11 @@ impl<
         MTU
     }
 
-    fn own_id(&self) -> NodeId {
-        self.sessions().own_id()
+    fn peers(&self) -> &dyn Peers {
+        self.sessions()
     }
 
-    fn introduce(
-        &mut self,
-        now: Instant,
-        id: NodeId,
-        address: SocketAddr,
-    ) -> Result<Peer, IntroduceError> {
-        self.sessions_mut().introduce(now, id, address)
-    }
-
-    fn relocate(&mut self, id: NodeId, address: SocketAddr) -> bool {
-        self.sessions_mut().relocate(id, address)
-    }
-
-    fn peer(&self, id: NodeId) -> Option<Peer> {
-        self.sessions().peer(id)
-    }
-
-    fn serial(&self, id: NodeId) -> Option<u32> {
-        self.sessions().serial(id)
-    }
-
-    fn set_roster(&mut self, now: Instant, roster: &capmesh_wire::Roster<'_>) {
-        self.sessions_mut().roster_mut().replace(roster);
-        self.sessions_mut().revalidate(now);
-    }
-
-    fn set_unix_time(&mut self, now: Instant, seconds: u64) {
-        self.sessions_mut().set_unix_time(now, seconds);
-    }
-
-    fn stats(&self) -> &Stats {
-        self.sessions().stats()
+    fn peers_mut(&mut self) -> &mut dyn Peers {
+        self.sessions_mut()
     }
 }

@@ -1,10 +1,9 @@
 //! The endpoint that relays between others, and reaches its own peers through relays.
 
-use crate::link::{Link, Replaceable};
+use crate::link::{Link, Peers, Replaceable};
 use crate::peer::Peer;
 use crate::secure::SecureEndpoint;
-use crate::sessions::{IntroduceError, Sessions};
-use crate::stats::Stats;
+use crate::sessions::Sessions;
 use capmesh_coap::endpoint::{
     Endpoint, Event, ExchangeId, ObservationId, ObserveError, Output, Reliability, RequestError,
     RespondError, Responder, Via,
@@ -216,42 +215,12 @@ impl<
         MTU
     }
 
-    fn own_id(&self) -> NodeId {
-        self.sessions().own_id()
+    fn peers(&self) -> &dyn Peers {
+        self.sessions()
     }
 
-    fn introduce(
-        &mut self,
-        now: Instant,
-        id: NodeId,
-        address: SocketAddr,
-    ) -> Result<Peer, IntroduceError> {
-        self.sessions_mut().introduce(now, id, address)
-    }
-
-    fn relocate(&mut self, id: NodeId, address: SocketAddr) -> bool {
-        self.sessions_mut().relocate(id, address)
-    }
-
-    fn peer(&self, id: NodeId) -> Option<Peer> {
-        self.sessions().peer(id)
-    }
-
-    fn serial(&self, id: NodeId) -> Option<u32> {
-        self.sessions().serial(id)
-    }
-
-    fn set_roster(&mut self, now: Instant, roster: &capmesh_wire::Roster<'_>) {
-        self.sessions_mut().roster_mut().replace(roster);
-        self.sessions_mut().revalidate(now);
-    }
-
-    fn set_unix_time(&mut self, now: Instant, seconds: u64) {
-        self.sessions_mut().set_unix_time(now, seconds);
-    }
-
-    fn stats(&self) -> &Stats {
-        self.sessions().stats()
+    fn peers_mut(&mut self) -> &mut dyn Peers {
+        self.sessions_mut()
     }
 
     fn forbid_all(&mut self) {
