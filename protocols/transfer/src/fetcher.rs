@@ -1,7 +1,9 @@
 //! The side that wants a blob.
 
 use capmesh_blob::Fetch;
-use capmesh_blob::fetch::{DropReason, Failure, HOLDINGS, Input, Output, Refusal};
+use capmesh_blob::fetch::{
+    Buffer, Buffers, DropReason, Failure, HOLDINGS, Input, Output, Refusal, Trust,
+};
 use capmesh_blob::mapping::{self, Name, Number, PREFIX};
 use capmesh_coap::block::{BlockSize, BlockValue};
 use capmesh_coap::endpoint::{ExchangeId, Outcome, Reliability, RequestError};
@@ -76,8 +78,9 @@ pub struct Fetcher<
     const WINDOW: usize = 4,
     const CHUNK: usize = 1024,
     const BUFFERS: usize = 2,
+    B = [Buffer<CHUNK>; BUFFERS],
 > {
-    fetch: Fetch<P, WORDS, PEERS, WINDOW, CHUNK, BUFFERS>,
+    fetch: Fetch<P, WORDS, PEERS, WINDOW, CHUNK, BUFFERS, B>,
     digest: Digest,
     block: BlockSize,
     asked: Vec<Asked<P>, WINDOW, u8>,
@@ -90,13 +93,14 @@ impl<
     const WINDOW: usize,
     const CHUNK: usize,
     const BUFFERS: usize,
-> Fetcher<P, WORDS, PEERS, WINDOW, CHUNK, BUFFERS>
+    B: Buffers<CHUNK>,
+> Fetcher<P, WORDS, PEERS, WINDOW, CHUNK, BUFFERS, B>
 {
     /// Drives `fetch`, which fetches the blob named `digest`. `block` is the most that fits a
     /// response: [`BlockSize::MAX`] where 1,024 bytes and 100 more fit a datagram.
     #[must_use]
     pub const fn new(
-        fetch: Fetch<P, WORDS, PEERS, WINDOW, CHUNK, BUFFERS>,
+        fetch: Fetch<P, WORDS, PEERS, WINDOW, CHUNK, BUFFERS, B>,
         digest: Digest,
         block: BlockSize,
     ) -> Self {
@@ -105,8 +109,13 @@ impl<
 
     /// The machine inside.
     #[must_use]
-    pub const fn fetch(&self) -> &Fetch<P, WORDS, PEERS, WINDOW, CHUNK, BUFFERS> {
+    pub const fn fetch(&self) -> &Fetch<P, WORDS, PEERS, WINDOW, CHUNK, BUFFERS, B> {
         &self.fetch
+    }
+
+    /// As [`Fetch::resume`], before anything else was done with it.
+    pub fn resume(&mut self, have: impl IntoIterator<Item = u16>, trust: Trust) {
+        self.fetch.go_on(have, trust);
     }
 
     /// Takes what is not an answer of a peer's: peers that come and go, what they announce, and what

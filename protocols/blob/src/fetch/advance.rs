@@ -3,7 +3,7 @@
 use super::io::{Counters, HOLDINGS};
 use super::pick::{Wanted, pick};
 use super::slots::{Slot, SlotState};
-use super::storage::{BufferState, Purpose, Reading};
+use super::storage::{BufferState, Buffers, Purpose, Reading};
 use super::{Failure, Fetch, Phase, Stall, Timer};
 use crate::bitmap::Bitmap;
 use capmesh_wire::digest::Hasher;
@@ -16,7 +16,8 @@ impl<
     const WINDOW: usize,
     const CHUNK: usize,
     const BUFFERS: usize,
-> Fetch<P, WORDS, PEERS, WINDOW, CHUNK, BUFFERS>
+    B: Buffers<CHUNK>,
+> Fetch<P, WORDS, PEERS, WINDOW, CHUNK, BUFFERS, B>
 {
     /// Starts with the top page, or with the digest of the whole if there are no pieces.
     pub(super) fn begin(&mut self) {

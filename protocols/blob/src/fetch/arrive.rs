@@ -2,7 +2,7 @@
 
 use super::io::{Counters, HOLDINGS, MIN_PART, Refusal};
 use super::slots::SlotState;
-use super::storage::{BufferState, Purpose};
+use super::storage::{BufferState, Buffers, Purpose};
 use super::{Failure, Fetch, Phase};
 use crate::bitmap::Bitmap;
 use crate::geometry::Geometry;
@@ -29,7 +29,8 @@ impl<
     const WINDOW: usize,
     const CHUNK: usize,
     const BUFFERS: usize,
-> Fetch<P, WORDS, PEERS, WINDOW, CHUNK, BUFFERS>
+    B: Buffers<CHUNK>,
+> Fetch<P, WORDS, PEERS, WINDOW, CHUNK, BUFFERS, B>
 {
     pub(super) fn peer_down(&mut self, peer: P) {
         while let Some(index) = self.slots.find(|s| s.is_live() && s.peer == peer) {

@@ -39,7 +39,8 @@ use capmesh_wire::{BlobRef, Digest, Instant};
 use core::fmt;
 use peers::Peers;
 use slots::{SlotState, Slots};
-use storage::{BufferState, Buffers, Reading};
+pub use storage::{Buffer, Buffers};
+use storage::{BufferState, Reading, Storage};
 
 /// How often in a row storage may fail before the transfer does.
 const MAX_STORAGE_ERRORS: u8 = 3;
@@ -70,7 +71,7 @@ impl core::error::Error for StartError {}
 /// One blob on its way here.
 ///
 /// `P` names a peer. The bounds: blobs of `32 * WORDS` pieces, `PEERS` peers (at most 15), `WINDOW`
-/// requests in flight, pieces of `CHUNK` bytes, `BUFFERS` of them waiting to be written.
+/// requests in flight, pieces of `CHUNK` bytes, `BUFFERS` of them waiting to be written, in `B`.
 ///
 /// Each call's work is bounded by one digest over `CHUNK` bytes, and by `WINDOW` choices of a piece,
 /// each of which is a pass over `PEERS * PEERS * WORDS` words.
@@ -81,6 +82,7 @@ pub struct Fetch<
     const WINDOW: usize = 4,
     const CHUNK: usize = 1024,
     const BUFFERS: usize = 2,
+    B = [Buffer<CHUNK>; BUFFERS],
 > {
     config: Config,
     digest: Digest,
@@ -92,7 +94,7 @@ pub struct Fetch<
     have: Bitmap<WORDS>,
     peers: Peers<P, WORDS, PEERS>,
     slots: Slots<P, WINDOW>,
-    buffers: Buffers<CHUNK, BUFFERS>,
+    buffers: Storage<CHUNK, B>,
     reading: Option<Reading>,
     phase: Phase,
     /// The level that is worked on.
@@ -155,7 +157,8 @@ impl<
     const WINDOW: usize,
     const CHUNK: usize,
     const BUFFERS: usize,
-> Fetch<P, WORDS, PEERS, WINDOW, CHUNK, BUFFERS>
+    B: Buffers<CHUNK>,
+> Fetch<P, WORDS, PEERS, WINDOW, CHUNK, BUFFERS, B>
 {
     const BOUNDS: () = {
         assert!(PEERS <= pick::MAX_PEERS, "at most 15 peers");
@@ -229,7 +232,7 @@ impl<
             have: Bitmap::EMPTY,
             peers: Peers::new(),
             slots: Slots::new(),
-            buffers: Buffers::new(),
+            buffers: Storage::new(BUFFERS),
             reading: None,
             phase: Phase::Whole { next: 0 },
             level: 0,
@@ -253,6 +256,12 @@ impl<
     /// whose size is not known.
     #[must_use]
     pub fn resume(mut self, have: impl IntoIterator<Item = u16>, trust: Trust) -> Self {
+        self.go_on(have, trust);
+        self
+    }
+
+    /// As [`Fetch::resume`], before anything else was done with it.
+    pub fn go_on(&mut self, have: impl IntoIterator<Item = u16>, trust: Trust) {
         if !self.is_document {
             for piece in have.into_iter().filter(|piece| *piece < self.geometry.pieces()) {
                 self.have.insert(piece);
@@ -260,7 +269,6 @@ impl<
         }
         self.verify_chunks = trust == Trust::Nothing;
         self.begin();
-        self
     }
 
     /// What the blob is cut into. A document's geometry is right once it is done.

@@ -4,7 +4,7 @@ use crate::geometry::ENTRY;
 use capmesh_wire::Digest;
 
 /// A place for one piece.
-pub(super) struct Buffer<const CHUNK: usize> {
+pub struct Buffer<const CHUNK: usize> {
     pub(super) state: BufferState,
     pub(super) bytes: [u8; CHUNK],
 }
@@ -36,26 +36,61 @@ impl BufferState {
     }
 }
 
-/// One buffer after the other.
-pub(super) struct Buffers<const CHUNK: usize, const BUFFERS: usize> {
-    all: [Buffer<CHUNK>; BUFFERS],
+impl<const CHUNK: usize> Buffer<CHUNK> {
+    /// A place with nothing in it.
+    pub const EMPTY: Self = Self { state: BufferState::Free, bytes: [0; CHUNK] };
 }
 
-impl<const CHUNK: usize, const BUFFERS: usize> Buffers<CHUNK, BUFFERS> {
-    pub(super) const fn new() -> Self {
-        Self { all: [const { Buffer { state: BufferState::Free, bytes: [0; CHUNK] } }; BUFFERS] }
+/// Where buffers are: in the machine itself as an array, or elsewhere, so that the machine can be moved
+/// without them.
+pub trait Buffers<const CHUNK: usize> {
+    /// So many empty ones.
+    fn new(count: usize) -> Self;
+
+    /// All of them.
+    fn all(&self) -> &[Buffer<CHUNK>];
+
+    /// All of them, to be written.
+    fn all_mut(&mut self) -> &mut [Buffer<CHUNK>];
+}
+
+impl<const CHUNK: usize, const BUFFERS: usize> Buffers<CHUNK> for [Buffer<CHUNK>; BUFFERS] {
+    fn new(_: usize) -> Self {
+        [const { Buffer::EMPTY }; BUFFERS]
+    }
+
+    fn all(&self) -> &[Buffer<CHUNK>] {
+        self
+    }
+
+    fn all_mut(&mut self) -> &mut [Buffer<CHUNK>] {
+        self
+    }
+}
+
+/// One buffer after the other.
+pub(super) struct Storage<const CHUNK: usize, B> {
+    buffers: B,
+}
+
+impl<const CHUNK: usize, B: Buffers<CHUNK>> Storage<CHUNK, B> {
+    pub(super) fn new(count: usize) -> Self {
+        Self { buffers: B::new(count) }
     }
 
     pub(super) fn get(&self, index: u8) -> Option<&Buffer<CHUNK>> {
-        self.all.get(usize::from(index))
+        self.buffers.all().get(usize::from(index))
     }
 
     pub(super) fn get_mut(&mut self, index: u8) -> Option<&mut Buffer<CHUNK>> {
-        self.all.get_mut(usize::from(index))
+        self.buffers.all_mut().get_mut(usize::from(index))
     }
 
     pub(super) fn find(&self, matches: impl Fn(BufferState) -> bool) -> Option<u8> {
-        (0..).zip(&self.all).find(|(_, buffer)| matches(buffer.state)).map(|(index, _)| index)
+        (0..)
+            .zip(self.buffers.all())
+            .find(|(_, buffer)| matches(buffer.state))
+            .map(|(index, _)| index)
     }
 
     pub(super) fn free(&self) -> Option<u8> {
@@ -63,7 +98,7 @@ impl<const CHUNK: usize, const BUFFERS: usize> Buffers<CHUNK, BUFFERS> {
     }
 
     pub(super) fn count_free(&self) -> usize {
-        self.all.iter().filter(|buffer| buffer.state == BufferState::Free).count()
+        self.buffers.all().iter().filter(|buffer| buffer.state == BufferState::Free).count()
     }
 
     pub(super) fn set(&mut self, index: u8, state: BufferState) {
@@ -74,7 +109,7 @@ impl<const CHUNK: usize, const BUFFERS: usize> Buffers<CHUNK, BUFFERS> {
 
     /// The verified pieces that are not yet written.
     pub(super) fn pieces(&self) -> impl Iterator<Item = u16> {
-        self.all.iter().filter_map(|buffer| buffer.state.piece())
+        self.buffers.all().iter().filter_map(|buffer| buffer.state.piece())
     }
 }
 

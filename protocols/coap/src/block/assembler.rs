@@ -248,10 +248,13 @@ pub struct Assembler<P, const SLOTS: usize, const BYTES: usize> {
 }
 
 impl<P: Copy + Eq, const SLOTS: usize, const BYTES: usize> Assembler<P, SLOTS, BYTES> {
+    /// As a constant it is cleared where it comes to lie; as an expression, on the stack first.
+    const EMPTY: [[u8; BYTES]; SLOTS] = [[0; BYTES]; SLOTS];
+
     /// As [`Tracker::new`].
     #[must_use]
     pub const fn new(patience: Duration, preferred: BlockSize) -> Self {
-        Self { tracker: Tracker::new(patience, preferred), bytes: [[0; BYTES]; SLOTS] }
+        Self { tracker: Tracker::new(patience, preferred), bytes: Self::EMPTY }
     }
 
     /// Takes note of a block and stores its bytes.

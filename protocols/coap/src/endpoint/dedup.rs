@@ -53,7 +53,8 @@ struct Part {
 }
 
 impl<const RECENT: usize> Recent<RECENT> {
-    /// Three quarters for verified peers, unless there are none.
+    /// Three quarters for verified peers, unless there are none. Inlined it would be on the stack twice.
+    #[inline(never)]
     pub(super) const fn new(authenticates: bool) -> Self {
         const {
             assert!(RECENT >= 4 && RECENT < NONE as usize, "4 to 65,534 messages are remembered");

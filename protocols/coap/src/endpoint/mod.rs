@@ -157,6 +157,9 @@ impl<
     const REPLIES: usize,
 > Endpoint<S, MTU, EXCHANGES, UNANSWERED, OBSERVERS, RECENT, REPLIES>
 {
+    /// As a constant it is cleared where it comes to lie; as an expression, on the stack first.
+    const EMPTY_BUFFERS: [[u8; MTU]; EXCHANGES] = [[0; MTU]; EXCHANGES];
+
     /// An endpoint with nothing going on.
     ///
     /// `seed` makes tokens, message ids and jitter. It has to be 16 bytes of a cryptographically
@@ -188,7 +191,7 @@ impl<
             timers: Timers::new(),
             ids,
             exchanges: Table::new(),
-            buffers: [[0; MTU]; EXCHANGES],
+            buffers: Self::EMPTY_BUFFERS,
             by_id: Chains::new(),
             remotes: Remotes::new(),
             held: Queue::new(),
