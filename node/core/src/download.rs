@@ -7,7 +7,9 @@
 use crate::flash::{Done, ExtentId, Store};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use capmesh_blob::fetch::{Config, DropReason, Failure, Fetch, Holdings, Input, StartError, Trust};
+use capmesh_blob::fetch::{
+    Buffer, Buffers, Config, DropReason, Failure, Fetch, Holdings, Input, StartError, Trust,
+};
 use capmesh_coap::Message;
 use capmesh_coap::block::BlockSize;
 use capmesh_coap::endpoint::{ExchangeId, Outcome};
@@ -39,11 +41,31 @@ const WORDS: usize = 34;
 /// Pieces that one [`Download::poll`] reads back and hashes at most.
 const READS: usize = 4;
 
-type Fetching = Fetcher<Peer, WORDS, PEERS, WINDOW, CHUNK, BUFFERS>;
+type Fetching = Fetcher<Peer, WORDS, PEERS, WINDOW, CHUNK, BUFFERS, OnHeap>;
 
 /// Bytes of RAM while a blob is on its way.
 const BUDGET: usize = 7 * 1_024;
-const _: () = assert!(size_of::<Fetching>() <= BUDGET);
+const _: () = assert!(size_of::<Fetching>() + BUFFERS * size_of::<Buffer<CHUNK>>() <= BUDGET);
+
+/// Buffers that are made where they stay: within the fetcher they would come over the stack, several
+/// times.
+struct OnHeap(Vec<Buffer<CHUNK>>);
+
+impl Buffers<CHUNK> for OnHeap {
+    fn new(count: usize) -> Self {
+        let mut buffers = Vec::with_capacity(count);
+        buffers.resize_with(count, || Buffer::EMPTY);
+        Self(buffers)
+    }
+
+    fn all(&self) -> &[Buffer<CHUNK>] {
+        &self.0
+    }
+
+    fn all_mut(&mut self) -> &mut [Buffer<CHUNK>] {
+        &mut self.0
+    }
+}
 
 /// A blob on its way.
 pub struct Download {
@@ -113,14 +135,15 @@ impl Download {
         is_ready: bool,
         (block, seed): (BlockSize, u32),
     ) -> Result<Self, StartError> {
-        let mut fetch = Fetch::new(now, config, blob, seed)?;
-        if is_ready {
-            let pieces = 0..fetch.geometry().pieces();
-            let have = pieces.filter(|piece| store.has(flash, id, *piece));
-            fetch = fetch.resume(have, Trust::Recorded);
-        }
         let place = Place::Extent { id, is_ready, writing: None };
-        Ok(Self::new(Fetcher::new(fetch, blob.digest, block), place))
+        let fetch = Fetch::new(now, config, blob, seed)?;
+        let mut download = Self::new(Fetcher::new(fetch, blob.digest, block), place);
+        if is_ready {
+            let pieces = 0..download.fetcher.fetch().geometry().pieces();
+            let have = pieces.filter(|piece| store.has(flash, id, *piece));
+            download.fetcher.resume(have, Trust::Recorded);
+        }
+        Ok(download)
     }
 
     fn new(fetcher: Fetching, place: Place) -> Self {

@@ -129,24 +129,32 @@ impl Runtime {
         if module.len() > limit {
             return Err(Refusal::TooLarge { size: module.len(), limit: limits.module });
         }
+        // Each check has a frame of its own, so that none lies under the translator's.
         #[cfg(feature = "validate")]
         validate(module)?;
         let page_log2 = check_sections(module, limits)?;
+        let module = self.translate(module)?;
+        check_imports(&module)?;
+        let handlers = check_exports(&module)?;
+        Ok(Admitted { module, page_log2, handlers })
+    }
+
+    /// Translates a module that has been validated.
+    #[inline(never)]
+    fn translate(&self, module: &[u8]) -> Result<Module, Refusal> {
         #[expect(unsafe_code, reason = "saves 50 KB of flash over a second validator in wasmi")]
         // SAFETY: `validate` has accepted the module with a subset of the engine's features.
         // Without the `validate` feature the node's operator has taken on to run validated modules
         // only, as the feature's documentation says.
-        let module = unsafe { Module::new_unchecked(&self.engine, module) }
-            .map_err(|error| Refusal::Setup(error.to_string()))?;
-        check_imports(&module)?;
-        let handlers = check_exports(&module)?;
-        Ok(Admitted { module, page_log2, handlers })
+        let module = unsafe { Module::new_unchecked(&self.engine, module) };
+        module.map_err(|error| Refusal::Setup(error.to_string()))
     }
 }
 
 /// The WebAssembly that is accepted: version 1 with what compilers emit by default for it since, and
 /// nothing that a snapshot cannot hold.
 #[cfg(feature = "validate")]
+#[inline(never)]
 fn validate(module: &[u8]) -> Result<(), Refusal> {
     use wasmparser::{Validator, WasmFeatures};
     let features = WasmFeatures::MUTABLE_GLOBAL
@@ -166,6 +174,7 @@ fn validate(module: &[u8]) -> Result<(), Refusal> {
 
 /// Refuses what a snapshot could not hold: passive segments, start functions, and mutable globals
 /// that are not exported; and more memory than the limit. Returns the page size.
+#[inline(never)]
 fn check_sections(module: &[u8], limits: &Limits) -> Result<u32, Refusal> {
     use wasmparser::{DataKind, ElementKind, ExternalKind, Parser, Payload};
     let invalid = |error: wasmparser::BinaryReaderError| Refusal::Invalid(error.to_string());
@@ -236,6 +245,7 @@ fn check_sections(module: &[u8], limits: &Limits) -> Result<u32, Refusal> {
     }
 }
 
+#[inline(never)]
 fn check_imports(module: &Module) -> Result<(), Refusal> {
     for import in module.imports() {
         let function = (import.module() == IMPORT_MODULE).then(|| abi::import(import.name()));
@@ -255,6 +265,7 @@ fn check_imports(module: &Module) -> Result<(), Refusal> {
     Ok(())
 }
 
+#[inline(never)]
 fn check_exports(module: &Module) -> Result<Handlers, Refusal> {
     let mut handlers = Handlers::default();
     for (index, handler) in abi::HANDLERS.iter().enumerate() {

@@ -126,6 +126,24 @@ pub fn measure<T>(work: impl FnOnce() -> T) -> (T, Cost) {
     (result, Cost { instructions: instructions(spent), stack: top - lowest() })
 }
 
+/// Measures the stack of what is done while it is there, below the frame that it was begun in: for what
+/// makes a value in that frame, which [`measure`] would have to hand out.
+pub struct Depth(u32);
+
+impl Depth {
+    /// Begins to measure.
+    #[inline(always)]
+    pub fn begin() -> Self {
+        Self(paint())
+    }
+
+    /// Bytes of stack since.
+    #[inline(always)]
+    pub fn reached(self) -> u32 {
+        self.0 - lowest()
+    }
+}
+
 /// Keeps the work's frame below the one that [`measure`] counts from.
 #[inline(never)]
 fn call<T>(work: impl FnOnce() -> T) -> T {

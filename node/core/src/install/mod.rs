@@ -13,7 +13,7 @@
 //! registries. Everything is verified, so that it does not matter who it is.
 //!
 //! # Bounds
-//! One capsule at a time is on its way, [`QUEUE`] wait, [`limits::HELD`] are held. A transfer takes up
+//! One capsule at a time is on its way, [`QUEUE`] wait, [`limits::HELD`](capmesh_wire::limits::HELD) are held. A transfer takes up
 //! to 7 KB of RAM. What cannot be had now is tried again, later each time; what is refused is
 //! remembered with its reason until it is wanted again, [`REFUSED`] at most.
 //!
@@ -28,6 +28,7 @@ mod slots;
 #[cfg(test)]
 mod tests;
 mod upload;
+mod wanted;
 mod work;
 
 pub use blobs::Blobs;
@@ -37,18 +38,19 @@ use crate::flash::{Done, Store};
 use crate::problem::Reason;
 use crate::site::Site;
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use capmesh_coap::Message;
 use capmesh_coap::block::BlockSize;
 use capmesh_coap::endpoint::{ExchangeId, Outcome};
 use capmesh_coap::server::Outbox;
 use capmesh_session::Peer;
 use capmesh_wire::inventory::{CapsuleState, CapsuleStatus};
-use capmesh_wire::{
-    Digest, DigestPrefix, ErrorCode, Instant, Manifest, Role, UnverifiedManifest, limits,
-};
+use capmesh_wire::{Digest, DigestPrefix, ErrorCode, Instant, Manifest, Role, UnverifiedManifest};
 use core::time::Duration;
 use slots::{SlotState, Slots};
 use upload::Upload;
+use wanted::Wanted;
 use work::{End, Feed, Tools, Work, rank};
 
 /// Capsules that wait for their turn.
@@ -62,10 +64,6 @@ pub const NEIGHBOURS: usize = 4;
 
 /// How long a half-fetched capsule that nobody wants is kept.
 pub const LEFTOVER_AGE: Duration = Duration::from_secs(600);
-
-/// How long to wait before a capsule is tried again: doubles each time.
-const RETRY: Duration = Duration::from_secs(2);
-const LONGEST_RETRY: Duration = Duration::from_secs(256);
 
 /// What decides whether a capsule can be on this machine, apart from who has signed it.
 pub trait Board {
@@ -117,24 +115,16 @@ pub struct Held<'f> {
     pub module: &'f [u8],
 }
 
-/// A capsule that waits for its turn.
-struct Wanted {
-    digest: Digest,
-    sources: heapless::Vec<Peer, { limits::SOURCES + NEIGHBOURS }>,
-    attempts: u8,
-    not_before: Instant,
-    /// Why it was put off.
-    reason: Option<ErrorCode>,
-}
-
 /// What is on its way, held and refused. See the [module](self).
 pub struct Install {
     slots: Slots,
-    queue: heapless::Vec<Wanted, QUEUE>,
+    /// At most [`QUEUE`].
+    queue: Vec<Wanted>,
     work: Option<Box<Work>>,
     /// What had to give way, and is to take back its requests.
     displaced: Option<Box<Work>>,
-    refused: heapless::Deque<(Digest, Reason), REFUSED>,
+    /// At most [`REFUSED`].
+    refused: VecDeque<(Digest, Reason)>,
     neighbours: heapless::Vec<Peer, NEIGHBOURS>,
     block: BlockSize,
     seed: u32,
@@ -148,10 +138,10 @@ impl Install {
     pub fn mount(now: Instant, flash: &[u8], store: &Store, block: BlockSize, seed: u32) -> Self {
         Self {
             slots: Slots::mount(now, flash, store),
-            queue: heapless::Vec::new(),
+            queue: Vec::new(),
             work: None,
             displaced: None,
-            refused: heapless::Deque::new(),
+            refused: VecDeque::new(),
             neighbours: heapless::Vec::new(),
             block,
             seed,
@@ -224,16 +214,25 @@ impl Install {
             wanted.not_before = now;
             return Ok(());
         }
-        let mut wanted = Wanted {
-            digest: *digest,
-            sources: heapless::Vec::new(),
-            attempts: 0,
-            not_before: now,
-            reason: None,
-        };
+        let mut wanted = Wanted::new(*digest, now);
         wanted.add(sources);
-        let full = || Reason::new(ErrorCode::Full).because("too many capsules are wanted already");
-        self.queue.push(wanted).map_err(|_| full())
+        if self.enqueue(wanted) {
+            return Ok(());
+        }
+        Err(Reason::new(ErrorCode::Full).because("too many capsules are wanted already"))
+    }
+
+    /// Has a capsule wait for its turn, if there is room for one more.
+    fn enqueue(&mut self, wanted: Wanted) -> bool {
+        let has_room = !self.is_queue_full();
+        if has_room {
+            self.queue.push(wanted);
+        }
+        has_room
+    }
+
+    fn is_queue_full(&self) -> bool {
+        self.queue.len() >= QUEUE
     }
 
     /// A capsule need not be here any more. What is there of it is thrown away after a while, unless
@@ -494,17 +493,17 @@ impl Install {
                 if matches!(feed, Feed::Upload(_)) {
                     return None;
                 }
-                if self.refused.is_full() {
+                if self.refused.len() >= REFUSED {
                     self.refused.pop_front();
                 }
-                let _ = self.refused.push_back((digest, reason.clone()));
+                self.refused.push_back((digest, reason.clone()));
                 Some(Event::Refused { digest, reason })
             }
             (End::Later(reason), Feed::Fetch(mut wanted)) => {
                 wanted.put_off(now, reason.code);
                 // It was taken out of the queue, where others may have come since: the one that
                 // finds no room is told so.
-                if self.queue.push(wanted).is_err() {
+                if !self.enqueue(wanted) {
                     return Some(Event::Refused { digest, reason });
                 }
                 Some(Event::Delayed { digest, reason })
@@ -526,7 +525,7 @@ impl Install {
         let Some(work) = self.work.take() else { return Ok(()) };
         let may_go = match &work.feed {
             Feed::Fetch(_) => {
-                !work.is_committing() && !self.queue.is_full() && self.displaced.is_none()
+                !work.is_committing() && !self.is_queue_full() && self.displaced.is_none()
             }
             Feed::Upload(upload) => upload.peer() == peer && !work.is_committing(),
         };
@@ -557,7 +556,7 @@ impl Install {
         }
         if let Feed::Fetch(wanted) = work.feed {
             // There was room when it was taken off.
-            let _ = self.queue.push(wanted);
+            self.enqueue(wanted);
         }
     }
 
@@ -570,23 +569,5 @@ impl Install {
         {
             resource::go_on(now, out, waiting);
         }
-    }
-}
-
-impl Wanted {
-    fn add(&mut self, sources: &[Peer]) {
-        for peer in sources {
-            if !self.sources.contains(peer) {
-                // Those that find no room are not asked.
-                let _ = self.sources.push(*peer);
-            }
-        }
-    }
-
-    fn put_off(&mut self, now: Instant, reason: ErrorCode) {
-        let wait = RETRY.saturating_mul(1 << self.attempts.min(7)).min(LONGEST_RETRY);
-        self.attempts = self.attempts.saturating_add(1);
-        self.not_before = now + wait;
-        self.reason = Some(reason);
     }
 }

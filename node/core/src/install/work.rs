@@ -1,10 +1,11 @@
 //! One capsule on its way into flash: its manifest, a record of it, an extent, the pieces of its
 //! module, admission.
 
+use super::Board;
 use super::examine::Examiner;
 use super::slots::{Slot, SlotState, Slots, owner};
 use super::upload::Upload;
-use super::{Board, Wanted};
+use super::wanted::Wanted;
 use crate::download::{Download, Step};
 use crate::flash::{Done, Error, ExtentId, ExtentState, Store, Ticket, kinds};
 use crate::problem::Reason;

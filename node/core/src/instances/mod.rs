@@ -114,7 +114,8 @@ pub(crate) struct Writing {
 /// A capsule that runs.
 #[derive(Debug)]
 pub(crate) struct Running<I> {
-    pub(crate) instance: I,
+    /// On the heap, where it was made.
+    pub(crate) instance: Box<I>,
     pub(crate) profile: Profile,
     /// Those that are set, at most as many as the manifest says.
     pub(crate) timers: Vec<(u16, Instant)>,
@@ -218,7 +219,7 @@ impl<I> Slot<I> {
 
 impl<I: HostInstance> Running<I> {
     /// A fresh instance that has handled nothing. `log` is what it may write.
-    pub(crate) fn new(now: Instant, instance: I, profile: Profile, log: Allowance) -> Self {
+    pub(crate) fn new(now: Instant, instance: Box<I>, profile: Profile, log: Allowance) -> Self {
         Self {
             instance,
             timers: Vec::new(),

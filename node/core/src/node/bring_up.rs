@@ -55,7 +55,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         if let Some(other) = state.filter(|state| state.header().capsule != row.capsule) {
             let Header { capsule: before, layout, .. } = *other.header();
             let fits = layout != 0 && manifest.capsule.state.is_some_and(|s| s.accepts(layout));
-            if fits && restore(&mut instance, &other).is_ok() {
+            if fits && restore(&mut *instance, &other).is_ok() {
                 let text = format_args!("takes the state of capsule {}", before.prefix());
                 self.say(now, Some(id), Level::Info, text);
             } else {
@@ -66,7 +66,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
                 instance = self.make(held.module, &profile, surroundings)?;
             }
         } else if let Some(state) = &state {
-            restore(&mut instance, state)?;
+            restore(&mut *instance, state)?;
         }
         let timers = state.iter().flat_map(|state| timers_of(now, state)).collect();
         if !routed {
@@ -91,18 +91,19 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
     }
 
     /// Makes a fresh instance of a module.
+    #[inline(never)]
     pub(super) fn make(
         &mut self,
         module: &[u8],
         profile: &Profile,
         surroundings: Surroundings,
-    ) -> Result<H::Instance, Reason> {
+    ) -> Result<Box<H::Instance>, Reason> {
         let refused = |code| move |why: H::Refusal| Reason::new(code).because(why);
         let admitted = self.host.admit(module, &profile.limits);
         let admitted = admitted.map_err(refused(ErrorCode::InvalidModule))?;
         let seed = self.next_seed();
         let instance = self.host.instantiate(&admitted, &profile.limits, surroundings, seed);
-        instance.map_err(refused(ErrorCode::NoRam))
+        instance.map(Box::new).map_err(refused(ErrorCode::NoRam))
     }
 }
 

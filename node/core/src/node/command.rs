@@ -33,6 +33,7 @@ type Said<'a> = Result<Option<Reply<'a>>, Reason>;
 
 impl<E: Link, H: CapsuleHost> Node<E, H> {
     /// Does what a command says, and answers it now or later.
+    #[inline(never)]
     pub(super) fn command(
         &mut self,
         now: Instant,

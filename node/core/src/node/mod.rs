@@ -186,6 +186,7 @@ impl Boot {
     /// Starts the node. `link` is an endpoint with the node's own key and no members yet; `seed` has
     /// to be different at each start, and decides nothing that has to be secret.
     #[must_use]
+    #[inline(never)]
     pub fn start<E: Link, H: CapsuleHost>(
         self,
         now: Instant,
@@ -205,7 +206,7 @@ impl Boot {
         let canvas = Server::<Peer, OBSERVERS, BODIES, BODY>::BUFFER + 1_008;
         let live = usize::from(config.budget.instances).min(limits::ASSIGNMENTS);
         let mut node = Node {
-            server: Box::new(Server::new(ServerConfig::default(), EchoKey::new(echo))),
+            server: server(echo),
             flashing: false,
             store_is_full: false,
             instances: Instances::new(live),
@@ -251,6 +252,12 @@ impl Boot {
         node.take_up(flash);
         node
     }
+}
+
+/// The server on the heap. Its own frame, since it is longer than anything else of a start.
+#[inline(never)]
+fn server(echo: [u8; 16]) -> Box<Server<Peer, OBSERVERS, BODIES, BODY>> {
+    Box::new(Server::new(ServerConfig::default(), EchoKey::new(echo)))
 }
 
 impl<E: Link, H: CapsuleHost> Node<E, H> {

@@ -18,6 +18,7 @@ use capmesh_wire::{Digest, ErrorCode, InstanceId, Instant};
 
 impl<E: Link, H: CapsuleHost> Node<E, H> {
     /// Goes on with the snapshots that are on their way here.
+    #[inline(never)]
     pub(super) fn advance_restoring(&mut self, now: Instant, flash: &[u8]) {
         let mut at = 0;
         while let Some(restoring) = self.restoring.get_mut(at) {

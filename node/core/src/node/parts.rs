@@ -16,6 +16,7 @@ use capmesh_wire::{Digest, ErrorCode, Instant, Manifest};
 
 impl<E: Link, H: CapsuleHost> Node<E, H> {
     /// Goes on with roster and plan.
+    #[inline(never)]
     pub(super) fn advance_site(&mut self, now: Instant, flash: &[u8]) {
         while let Some(event) = self.site.poll(now, flash, &mut self.store, &mut self.link) {
             match event {
@@ -53,6 +54,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
     }
 
     /// Goes on with capsules that come and go.
+    #[inline(never)]
     pub(super) fn advance_install(&mut self, now: Instant, flash: &[u8]) {
         loop {
             let Self { install, store, link, host, site, config, .. } = self;

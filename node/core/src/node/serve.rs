@@ -57,6 +57,7 @@ fn publisher(peer: Peer) -> Result<NodeId, Code> {
 
 impl<E: Link, H: CapsuleHost> Node<E, H> {
     /// Answers a request.
+    #[inline(never)]
     pub(super) fn request(&mut self, now: Instant, flash: &[u8], event: Event<'_, Peer>) {
         let Event::Request { message, .. } = event else { return };
         let first = message.option_values(OptionNumber::URI_PATH).next().unwrap_or_default();
@@ -119,6 +120,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
     }
 
     /// Serves roster, plan or credential.
+    #[inline(never)]
     fn document(
         &mut self,
         now: Instant,
@@ -147,6 +149,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
     }
 
     /// Tells observers what has changed.
+    #[inline(never)]
     pub(super) fn advance_server(&mut self, now: Instant, flash: &[u8]) {
         if self.changed.any() && self.notify_at.is_none_or(|at| at <= now) {
             let changed = core::mem::take(&mut self.changed);
@@ -181,6 +184,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
     }
 
     /// Serves what can be read: one request, or every notification that is due.
+    #[inline(never)]
     fn read(
         &mut self,
         now: Instant,

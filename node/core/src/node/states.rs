@@ -114,6 +114,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
     }
 
     /// Goes on with a long state, one write at a time.
+    #[inline(never)]
     pub(super) fn advance_long(&mut self, now: Instant, flash: &[u8]) {
         self.give_back(flash);
         let Some(long) = &mut self.long else { return };

@@ -60,6 +60,8 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         }
     }
 
+    // Its frame and that of what waited for flash are not to lie in one.
+    #[inline(never)]
     fn datagram(&mut self, now: Instant, flash: &[u8], from: SocketAddr, via: Via, bytes: &[u8]) {
         let mut scratch = core::mem::take(&mut self.scratch);
         if let Some(event) = self.link.handle(now, from, via, bytes, &mut scratch) {
@@ -93,6 +95,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
             || self.router.outcome(now, &outcome);
     }
 
+    #[inline(never)]
     fn flashed(&mut self, now: Instant, flash: &[u8], done: &Done) {
         self.site.flashed(now, done);
         self.long_flashed(done);
@@ -199,6 +202,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
     }
 
     /// Lets every part go on as far as it can.
+    // Each part has a frame of its own, so that the stack is that of the deepest and not of all.
     fn advance(&mut self, now: Instant, flash: &[u8]) {
         if self.reconcile && !self.flashing {
             self.reconcile(now, flash);

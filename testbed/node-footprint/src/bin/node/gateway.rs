@@ -47,7 +47,7 @@ impl Gateway {
     pub fn new() -> Self {
         let credential = must(Credential::parse(site!("gateway")).ok(), b"credential");
         let identity = must(Identity::new(&scalar(NUMBER), credential).ok(), b"identity");
-        let core = endpoint(&PLACE, identity, 3);
+        let core = PLACE.fill(|| endpoint(identity, 3));
         let roster = must(Roster::from_trusted(site!("roster")).ok(), b"roster");
         core.sessions_mut().roster_mut().replace(&roster);
         for n in [0, 1] {

@@ -11,7 +11,7 @@ use capmesh_node::{
 use capmesh_runtime::Runtime;
 use capmesh_session::{SecureEndpoint, Sessions, edhoc::Identity};
 use capmesh_wire::{Instant, Unit};
-use footprint::{Place, must};
+use footprint::must;
 use rand_core::{CryptoRng, RngCore};
 
 /// The longest datagram.
@@ -48,16 +48,21 @@ impl RngCore for Dice {
 
 impl CryptoRng for Dice {}
 
-/// An endpoint without members, in a place of its own.
-pub fn endpoint(place: &'static Place<Core>, identity: Identity, seed: u64) -> &'static mut Core {
+/// An endpoint without members. It is made where the caller's variable is: to go from there to another
+/// place, it would be on the stack as a whole.
+#[inline(never)]
+pub fn endpoint(identity: Identity, seed: u64) -> Core {
     let mut dice = Dice(seed);
     let mut own = [0; 16];
     dice.fill_bytes(&mut own);
-    place.fill(|| {
-        let config = capmesh_session::Config::default();
-        let sessions = Sessions::new(Instant::ZERO, config, identity, Members::new(), dice);
-        SecureEndpoint::new(Endpoint::new(endpoint::Config::default(), sessions, own))
-    })
+    let config = capmesh_session::Config::default();
+    over(Sessions::new(Instant::ZERO, config, identity, Members::new(), dice), own)
+}
+
+/// Its frame is not to lie under the one that makes the sessions.
+#[inline(never)]
+fn over(sessions: Sessions<Members, Dice, 4, 2>, seed: [u8; 16]) -> Core {
+    SecureEndpoint::new(Endpoint::new(endpoint::Config::default(), sessions, seed))
 }
 
 /// The private key of the party that the site made with this number.
@@ -96,13 +101,13 @@ impl Flash {
 }
 
 /// A node, its flash, and what it has done to the world.
-pub struct Machine {
+pub struct Machine<'l> {
     pub flash: Flash,
-    pub node: Option<Box<Node<&'static mut Core, Runtime>>>,
+    pub node: Option<Box<Node<&'l mut Core, Runtime>>>,
     pub actuated: f64,
 }
 
-impl Machine {
+impl<'l> Machine<'l> {
     /// A node that belongs to the site and has not started: its flash holds its key and the roster.
     pub fn new(n: u8, memory: &'static mut [u8]) -> Self {
         let mut flash = Flash::new(memory);
@@ -121,11 +126,20 @@ impl Machine {
         Self { flash, node: None, actuated: 0.0 }
     }
 
-    pub fn boot(&mut self, now: Instant, place: &'static Place<Core>, seed: u64) {
-        let boot = must(Boot::new(config(), self.flash.bytes(), [9; 32]).ok(), b"boot");
-        let link = endpoint(place, boot.own().identity().clone(), seed);
+    /// The identity that its endpoint is to have.
+    pub fn identity(&self) -> Identity {
+        self.found().own().identity().clone()
+    }
+
+    /// Starts the node.
+    pub fn boot(&mut self, now: Instant, link: &'l mut Core, seed: u64) {
+        let boot = self.found();
         let node = boot.start(now, self.flash.bytes(), link, Runtime::new(), seed);
         self.node = Some(Box::new(node));
+    }
+
+    fn found(&self) -> Boot {
+        must(Boot::new(config(), self.flash.bytes(), [9; 32]).ok(), b"boot")
     }
 }
 

@@ -15,7 +15,7 @@ mod machine;
 mod world;
 
 use cortex_m_rt::entry;
-use footprint::{exit, fail, report};
+use footprint::{Depth, exit, fail, report};
 use node_footprint::{init, party, report_part};
 use world::World;
 
@@ -35,7 +35,12 @@ fn main() -> ! {
         size_of::<capmesh_node::Node<&mut machine::Core, capmesh_runtime::Runtime>>() as u32,
     );
     let mut world = World::new();
-    world.step(b"boot", |world| world.boot());
+    let [one, two] = [world.identity(0), world.identity(1)];
+    let depth = Depth::begin();
+    let mut first = machine::endpoint(one, 1);
+    report_part(b"endpoint", b".stack", depth.reached() as usize);
+    let mut second = machine::endpoint(two, 2);
+    world.step(b"boot", |world| world.boot([&mut first, &mut second]));
     world.step(b"handshake", |world| {
         world.get(0, "s");
         world.get(1, "s");
@@ -66,7 +71,7 @@ fn main() -> ! {
 }
 
 /// What a gateway does to move an instance.
-fn migrate(world: &mut World) {
+fn migrate(world: &mut World<'_>) {
     world.command(0, site!("prepare"));
     let snapshot = world.quiesce(1, site!("quiesce"));
     world.restore(0, snapshot);

@@ -3,6 +3,7 @@
 use alloc::{collections::VecDeque, vec, vec::Vec};
 use capmesh_coap::{Code, endpoint::Via};
 use capmesh_node::{Input, Output};
+use capmesh_session::edhoc::Identity;
 use capmesh_wire::{
     BlobRef, Epoch, InstanceId, Instant, NodeId, cbor,
     control::{Command, Reply, Restore, Target},
@@ -10,7 +11,7 @@ use capmesh_wire::{
     paths,
 };
 use core::{cell::UnsafeCell, mem::MaybeUninit, net::SocketAddr, time::Duration};
-use footprint::{Cost, Place, fail, measure, must, report_cost};
+use footprint::{Cost, fail, measure, must, report_cost};
 use node_footprint::{charge, report_part, restart_peak};
 
 use crate::{
@@ -29,18 +30,15 @@ unsafe impl Sync for Memory {}
 #[unsafe(link_section = ".nodes")]
 static MEMORY: Memory = Memory(UnsafeCell::new(MaybeUninit::uninit()));
 
-/// The nodes' endpoints.
-static LINKS: [Place<Core>; 2] = [const { Place::new() }; 2];
-
 struct Datagram {
     from: SocketAddr,
     to: SocketAddr,
     bytes: Vec<u8>,
 }
 
-pub struct World {
+pub struct World<'l> {
     now: Instant,
-    machines: Vec<Machine>,
+    machines: Vec<Machine<'l>>,
     gateway: Gateway,
     on_the_way: VecDeque<Datagram>,
     /// What the nodes' calls cost in this step.
@@ -58,7 +56,7 @@ pub fn id(n: usize) -> NodeId {
     must(SigningKey::from_bytes(&scalar(n as u8 + 1)), b"key").id()
 }
 
-impl World {
+impl<'l> World<'l> {
     pub fn new() -> Self {
         // SAFETY: this is the one place that takes it, and it is filled before it is read.
         let [first, second] = unsafe {
@@ -89,15 +87,21 @@ impl World {
         report_part(name, b".heap_peak", peak);
     }
 
-    pub fn boot(&mut self) {
+    /// The identity that a node's endpoint is to have.
+    pub fn identity(&self, n: usize) -> Identity {
+        must(self.machines.get(n), b"machine").identity()
+    }
+
+    /// Starts the nodes at their endpoints.
+    pub fn boot(&mut self, links: [&'l mut Core; 2]) {
         let now = self.now;
-        for (n, place) in LINKS.iter().enumerate() {
-            self.charged(n, |machine| machine.boot(now, place, n as u64 + 1));
+        for (n, link) in links.into_iter().enumerate() {
+            self.charged(n, |machine| machine.boot(now, link, n as u64 + 1));
         }
     }
 
     /// Has a node do something, on its account.
-    fn charged<T>(&mut self, n: usize, work: impl FnOnce(&mut Machine) -> T) -> T {
+    fn charged<T>(&mut self, n: usize, work: impl FnOnce(&mut Machine<'l>) -> T) -> T {
         let machine = must(self.machines.get_mut(n), b"machine");
         charge(n);
         let (result, cost) = measure(|| work(machine));
