@@ -11,7 +11,7 @@ use capmesh_session::Peer;
 use capmesh_wire::cbor::List;
 use capmesh_wire::control::{Command, Install, Release, Renew, Start, Target};
 use capmesh_wire::{
-    Digest, InstanceId, Instant, NodeId, Revision, Role, cbor, content_format, limits, paths,
+    Digest, InstanceId, Instant, NodeId, Role, cbor, content_format, limits, paths,
 };
 
 /// Bytes of a command: its row is the longest part.
@@ -82,9 +82,7 @@ impl Gateway {
         if let Some(told) = self.roster_told.filter(|told| *told > roster) {
             duties.push((Duty::Roster(told), now));
             // Without it the node may not know those that its plan names.
-            if roster == Revision(0) {
-                return duties;
-            }
+            return duties;
         }
         if !self.planned.is_durable(&self.store) {
             return duties;

@@ -6,6 +6,7 @@ use crate::api::{self, RefusalCode};
 use crate::asks::{Answer, Request};
 use crate::catalog::Mistake;
 use crate::io::RequestId;
+use crate::nodes::{Node, Presence};
 use crate::pipeline::Pipeline;
 use crate::plan::{Decision, InstanceName};
 use crate::store::{Key, Table};
@@ -27,6 +28,10 @@ const PIPELINES: usize = 256;
 /// How long the registry may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How long to wait for what nodes have that have just come, and how often to look.
+const HEARING: Duration = Duration::from_secs(5);
+const HEAR_AGAIN: Duration = Duration::from_millis(50);
+
 /// How often it is asked that does not answer.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -40,6 +45,8 @@ pub(super) struct Deploying {
     /// known, since a tag may stand for something else today.
     wanted: BTreeSet<String>,
     until: Instant,
+    /// How long nodes that have just come may take to say what they have.
+    hear_until: Instant,
     ask_at: Instant,
     /// What the registry said last.
     said: Option<String>,
@@ -70,6 +77,7 @@ impl Gateway {
             dry_run: deploy.dry_run,
             wanted,
             until: now + PATIENCE,
+            hear_until: now + HEARING,
             ask_at: now,
             said: None,
         });
@@ -84,8 +92,14 @@ impl Gateway {
         while let Some(deploy) = self.deploys.get(at) {
             let missing = self.catalog.missing(&deploy.pipeline);
             let is_known = deploy.wanted.is_empty() && missing.is_empty();
+            let is_early = now < deploy.hear_until && self.is_hearing();
             let has_registry = self.registry_peer(now).is_some();
-            let Some(deploy) = self.deploys.get(at) else { return };
+            let Some(deploy) = self.deploys.get_mut(at) else { return };
+            if is_early && (is_known || !has_registry) && deploy.until > now {
+                deploy.ask_at = now + HEAR_AGAIN;
+                at += 1;
+                continue;
+            }
             if is_known || !has_registry || deploy.until <= now {
                 let deploy = self.deploys.remove(at);
                 self.finish_deploy(now, deploy);
@@ -100,6 +114,12 @@ impl Gateway {
             }
             at += 1;
         }
+    }
+
+    /// Whether a node that is there has yet to say what it has.
+    fn is_hearing(&self) -> bool {
+        let is_silent = |node: &Node| node.presence != Presence::Lost && node.inventory().is_none();
+        self.nodes.iter().any(is_silent)
     }
 
     /// The registry, with a place among the sessions.

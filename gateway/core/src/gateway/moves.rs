@@ -11,6 +11,9 @@ use capmesh_wire::control::{Command, Quiesce, Release, Reply, Restore, Start, Ta
 use capmesh_wire::{BlobRef, Epoch, ErrorCode, InstanceId, Instant, NodeId};
 use core::time::Duration;
 
+/// How often it is looked whether the ends of a migration are ready.
+const LOOK: Duration = Duration::from_millis(20);
+
 /// How long an instance rests whose migration was undone, the first time; it doubles.
 const REST: Duration = Duration::from_secs(5);
 
@@ -193,7 +196,15 @@ impl Gateway {
     /// The target is prepared.
     fn prepared(&mut self, now: Instant, at: usize) {
         let Some(migration) = self.migrations.get(at) else { return };
-        if migration.from.is_some() {
+        if let Some(from) = migration.from {
+            // While the instance runs nowhere nobody is to wait for what can be said before: the two
+            // have to know each other.
+            if !self.is_up_to_date(from) || !self.is_up_to_date(migration.to) {
+                if let Some(migration) = self.migrations.get_mut(at) {
+                    migration.again_at = now + LOOK;
+                }
+                return;
+            }
             self.enter(now, at, Step::Quiesce);
             self.advance_move(now, at);
             return;
@@ -203,6 +214,14 @@ impl Gateway {
             Some(blob) => self.enter(now, at, Step::Restore(blob)),
             None => self.undo_move(now, at, "its checkpoint is no longer here".to_owned()),
         }
+    }
+
+    /// Whether a node has the newest roster and its newest plan.
+    fn is_up_to_date(&self, id: NodeId) -> bool {
+        let has = self.nodes.get(id).and_then(|node| node.revisions());
+        let wanted = self.roster_told.zip(self.planned.revision_of(id));
+        let (Some((roster, plan)), Some((newest, own))) = (has, wanted) else { return false };
+        roster >= newest && plan >= own
     }
 
     /// `Prepare`, or `Start` once the target is the owner.
@@ -242,6 +261,7 @@ impl Gateway {
         if !is_due {
             return;
         }
+        migration.again_at = now + AGAIN;
         if let Some(from) = from.filter(|_| !source) {
             let resume = Command::Resume(Target { instance, epoch: old });
             self.say(now, at, SOURCE, from, command(&resume));

@@ -39,7 +39,7 @@ fn a_full_roster_says_so_and_stays() {
     let mut writer = EntriesWriter::new(&mut entries);
     let mut credentials = Vec::new();
     for n in 1..=limits::ROSTER_ENTRIES {
-        let mut scalar = [1; 32];
+        let mut scalar = [2; 32];
         scalar[30..].copy_from_slice(&u16::try_from(n).unwrap().to_be_bytes());
         let key = SigningKey::from_bytes(&scalar).unwrap();
         let mut bytes = vec![0; limits::CREDENTIAL];

@@ -147,10 +147,11 @@ impl Node {
         self.presence == Presence::Up
     }
 
-    /// The roster and the plan that it has.
+    /// The roster and the plan that it has, as far as it has said or taken them.
     #[must_use]
     pub fn revisions(&self) -> Option<(Revision, Revision)> {
-        self.status().map(|status| (status.roster, status.plan))
+        let (roster, plan) = (self.duties.roster, self.duties.plan);
+        self.status().map(|status| (status.roster.max(roster), status.plan.max(plan)))
     }
 
     /// Bytes of memory that it takes here beside its places in the endpoint's tables.

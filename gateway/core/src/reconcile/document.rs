@@ -4,6 +4,7 @@ use crate::nodes::Nodes;
 use crate::rows::{Row, Rows};
 use capmesh_wire::cbor::{self, List};
 use capmesh_wire::cose::SigningKey;
+use capmesh_wire::inventory::{Link, LinkKind};
 use capmesh_wire::plan::{Address, Plan, Route};
 use capmesh_wire::{Digest, Name, NodeId, Revision, format, limits};
 use core::net::SocketAddr;
@@ -158,11 +159,15 @@ pub(crate) fn relays(
 
 /// A node that both hear, if neither hears the other and both have said whom they hear: the one with the
 /// best of the two worse links.
+///
+/// Only links that nobody routes between count: on Ethernet and Wi-Fi, not to have talked to somebody does
+/// not mean not to reach them.
 fn relay(nodes: &Nodes, from: NodeId, to: NodeId) -> Option<NodeId> {
     let links = |id: NodeId| -> Vec<(NodeId, u8)> {
         let inventory = nodes.get(id).and_then(|node| node.inventory());
         let links = inventory.iter().flat_map(|inventory| inventory.links.iter());
-        links.map(|link| (link.node, link.quality)).collect()
+        let is_local = |link: &Link| matches!(link.kind, LinkKind::Ieee802154 | LinkKind::Serial);
+        links.filter(is_local).map(|link| (link.node, link.quality)).collect()
     };
     let (ours, theirs) = (links(from), links(to));
     let hears = |links: &[(NodeId, u8)], id| links.iter().any(|(node, _)| *node == id);

@@ -62,6 +62,9 @@ struct Tried {
 #[derive(Debug, Default)]
 pub(crate) struct Duties {
     tried: BTreeMap<Duty, Tried>,
+    /// The documents that it has taken since it started, whether its status says so yet or not.
+    pub(crate) roster: Revision,
+    pub(crate) plan: Revision,
     /// When each lease was renewed, and each checkpoint taken, last.
     pub(crate) times: BTreeMap<Duty, Instant>,
 }
@@ -70,7 +73,14 @@ impl Duties {
     /// Whether something may be said now.
     pub(crate) fn may(&self, now: Instant, duty: Duty) -> bool {
         let tried = self.tried.get(&duty);
+        // A node takes one document at a time.
+        let mut underway = self.tried.iter().filter(|(_, tried)| tried.in_flight);
+        let is_underway = |other: &Duty| match (duty, other) {
+            (Duty::Roster(_) | Duty::Plan(_), Duty::Roster(_) | Duty::Plan(_)) => true,
+            _ => *other == duty,
+        };
         self.in_flight() < IN_FLIGHT
+            && !underway.any(|(other, _)| is_underway(other))
             && tried.is_none_or(|t| !t.in_flight && t.again_at.is_none_or(|at| at <= now))
     }
 
@@ -86,6 +96,11 @@ impl Duties {
     /// It was heard and taken. What is to be said again as long as it has no effect waits a while.
     pub(crate) fn done(&mut self, now: Instant, duty: Duty, random: u32) {
         self.times.insert(duty, now);
+        match duty {
+            Duty::Roster(revision) => self.roster = self.roster.max(revision),
+            Duty::Plan(revision) => self.plan = self.plan.max(revision),
+            _ => {}
+        }
         self.fail(now, duty, None, None, random);
         if matches!(duty, Duty::Renew(_) | Duty::Checkpoint(_)) {
             self.tried.remove(&duty);
@@ -114,6 +129,7 @@ impl Duties {
     /// The node has started anew: what it was told may have been lost on the way.
     pub(crate) fn forget(&mut self) {
         self.tried.retain(|_, tried| tried.in_flight);
+        (self.roster, self.plan) = (Revision(0), Revision(0));
     }
 
     /// Forgets what is no more to be said.

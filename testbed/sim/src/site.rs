@@ -1,0 +1,136 @@
+//! Who is who, and chance.
+
+use capmesh_session::edhoc::{self, Identity};
+use capmesh_wire::cose::SigningKey;
+use capmesh_wire::roster::{EntriesWriter, Entry};
+use capmesh_wire::{Claim, Credential, Name, NodeId, Revision, Role, limits};
+use rand_core::{CryptoRng, RngCore};
+use std::net::SocketAddr;
+
+/// SplitMix64.
+#[derive(Clone, Debug)]
+pub struct Dice(pub u64);
+
+impl Dice {
+    /// The next number.
+    pub fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `bound`.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.roll() % bound.max(1)
+    }
+}
+
+impl RngCore for Dice {
+    fn next_u32(&mut self) -> u32 {
+        (self.roll() >> 32) as u32
+    }
+
+    fn next_u64(&mut self) -> u64 {
+        self.roll()
+    }
+
+    fn fill_bytes(&mut self, out: &mut [u8]) {
+        out.fill_with(|| self.roll().to_be_bytes()[0]);
+    }
+
+    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), rand_core::Error> {
+        self.fill_bytes(out);
+        Ok(())
+    }
+}
+
+impl CryptoRng for Dice {}
+
+/// The number that the site's key is made of; nodes are 1 and up.
+pub const SITE: u8 = 200;
+/// The gateway's.
+pub const GATEWAY: u8 = 201;
+/// The publisher's.
+pub const PUBLISHER: u8 = 202;
+/// The registry's.
+pub const REGISTRY: u8 = 203;
+/// The operator's.
+pub const OPERATOR: u8 = 204;
+
+pub(crate) fn scalar(n: u8) -> [u8; 32] {
+    let mut scalar = [n; 32];
+    scalar[0] = 1;
+    scalar
+}
+
+/// Somebody's key.
+#[must_use]
+pub fn key(n: u8) -> SigningKey {
+    SigningKey::from_bytes(&scalar(n)).unwrap()
+}
+
+/// Where somebody is.
+#[must_use]
+pub fn address(n: u8) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, n], 5683))
+}
+
+/// Somebody's id.
+#[must_use]
+pub fn node_id(n: u8) -> NodeId {
+    key(n).id()
+}
+
+/// What a node prints at its first start.
+#[must_use]
+pub fn claim(n: u8) -> Claim {
+    key(n).public_key().claim()
+}
+
+/// What somebody is called.
+pub(crate) fn name(n: u8) -> String {
+    match n {
+        SITE => "site".into(),
+        GATEWAY => "gateway".into(),
+        PUBLISHER => "publisher".into(),
+        REGISTRY => "registry".into(),
+        OPERATOR => "operator".into(),
+        n => format!("n{n}"),
+    }
+}
+
+pub(crate) fn credential(n: u8) -> Vec<u8> {
+    let mut buf = [0; limits::CREDENTIAL];
+    let name = name(n);
+    let len = Credential::encode(Name::new(&name).unwrap(), &key(n).public_key(), &mut buf);
+    buf[..len.unwrap()].to_vec()
+}
+
+pub(crate) fn identity(n: u8) -> Identity {
+    let credential = edhoc::Credential::parse(&credential(n)).unwrap();
+    Identity::new(&scalar(n), credential).unwrap()
+}
+
+/// The roster that the site begins with: those that are not nodes.
+pub(crate) fn roster() -> Vec<u8> {
+    let mut members = [
+        (Role::Gateway, credential(GATEWAY)),
+        (Role::Publisher, credential(PUBLISHER)),
+        (Role::Registry, credential(REGISTRY)),
+        (Role::Operator, credential(OPERATOR)),
+    ];
+    members.sort_by_key(|(_, bytes)| Credential::parse(bytes).unwrap().id());
+    let mut buf = vec![0; 8_192];
+    let mut entries = EntriesWriter::new(&mut buf);
+    for (role, bytes) in &members {
+        let credential = Credential::parse(bytes).unwrap();
+        entries.push(&Entry { role: *role, expires: 4_000_000_000, credential }).unwrap();
+    }
+    let head = entries.head(Name::new("site").unwrap(), Revision(1), 1_700_000_000);
+    let mut out = vec![0; 8_192];
+    let len = entries.sign(&head, &key(SITE), &mut out).unwrap();
+    out.truncate(len);
+    out
+}
