@@ -20,6 +20,7 @@ pub mod offer;
 pub mod operator;
 pub mod show;
 pub mod site;
+pub mod up;
 
 pub use operator::Operator;
 pub use site::Site;

@@ -5,7 +5,11 @@ mod direct;
 mod mesh;
 mod site;
 
+pub(crate) use capsule::Admission;
+pub(crate) use mesh::explain;
+
 use crate::site::Site;
+use crate::up::{self, Up};
 use anyhow::Result;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
@@ -16,6 +20,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 /// Signed WebAssembly capsules on a mesh of sensor nodes.
+///
+/// `capmesh up` starts a whole mesh on this machine.
 #[derive(Debug, Parser)]
 #[command(name = "capmesh", version, propagate_version = true)]
 pub struct Arguments {
@@ -57,6 +63,7 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Up(Up),
     /// Be, adopt, look at, empty and revoke nodes
     #[command(subcommand)]
     Node(nodes::Node),
@@ -108,6 +115,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
     let Arguments { gateway, token, site: directory, json, command } = arguments;
     let at = Context { gateway, token, directory, json };
     match command {
+        Verb::Up(up) => up::run(&up),
         Verb::Node(command) => nodes::run(&at, command),
         Verb::Capsule(command) => capsule::run(&at, command),
         Verb::Deploy(arguments) => pipelines::deploy(&at, &arguments),

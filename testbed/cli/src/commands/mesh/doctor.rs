@@ -68,7 +68,8 @@ fn of_node(node: &NodeView) -> Finding {
         NodeState::Online | NodeState::Revoked => None,
         NodeState::Joining => Some("it has not been heard yet; is it running?".to_owned()),
         NodeState::Suspect | NodeState::Offline => {
-            Some(format!("last heard {}; is it running, and at {:?}?", seen(), node.address))
+            let at = node.address.map(|address| format!(", and at {address}")).unwrap_or_default();
+            Some(format!("last heard {}; is it running{at}?", seen()))
         }
     };
     Finding { what: format!("node {}", node.name), trouble }
