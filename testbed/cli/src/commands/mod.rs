@@ -92,6 +92,8 @@ enum Verb {
     Top,
     /// Say what is wrong, and what to do about it
     Doctor,
+    /// Be a gateway, until interrupted
+    Gateway(capmesh_gatewayd::command::Arguments),
     /// Be a capsule registry, until interrupted
     Registry(capmesh_registry::command::Arguments),
     /// Make a site, and say who belongs to it
@@ -129,6 +131,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
         Verb::Logs(arguments) => watch::logs(&at, &arguments),
         Verb::Top => top::top(&at),
         Verb::Doctor => doctor::doctor(&at),
+        Verb::Gateway(arguments) => capmesh_gatewayd::command::run(&at.directory, arguments),
         Verb::Registry(arguments) => {
             capmesh_registry::command::run(&at.directory, arguments, Arc::new(capsule::Admission))
         }
@@ -146,8 +149,11 @@ pub fn run(arguments: Arguments) -> Result<()> {
 /// What a process ends with that failed so.
 #[must_use]
 pub fn code(error: &anyhow::Error) -> ExitCode {
-    match error.downcast_ref::<capmesh_capsule::cli::Failure>() {
-        Some(failure) => failure.code(),
+    if let Some(failure) = error.downcast_ref::<capmesh_capsule::cli::Failure>() {
+        return failure.code();
+    }
+    match error.downcast_ref::<capmesh_gatewayd::Failure>() {
+        Some(failure) => ExitCode::from(failure.code()),
         None => ExitCode::FAILURE,
     }
 }
