@@ -175,6 +175,20 @@ fn another_member_at_the_address_is_not_taken_for_the_one_meant() {
 }
 
 #[test]
+fn a_handshake_goes_on_where_the_peer_has_moved_to() {
+    let (mut world, _) = world(2, Config::default(), 1, Faults::NONE);
+    let node = world.machine(address(1));
+    assert!(node.core.sessions_mut().relocate(id(0), address(7)));
+    assert!(node.ask(Instant::ZERO, 0, 7));
+    world.run_until(Instant::from_secs(10));
+    assert!(world.machine(address(0)).taken.is_empty());
+    assert!(world.machine(address(1)).core.sessions_mut().relocate(id(0), address(0)));
+    world.run_until(Instant::from_secs(11));
+    assert_eq!(world.machine(address(0)).taken.len(), 1);
+    assert!(world.machine(address(1)).failed.is_empty());
+}
+
+#[test]
 fn nobody_there_fails_the_requests_in_the_end() {
     let (mut world, _) = world(2, Config::default(), 1, Faults::NONE);
     world.machines.remove(&address(0));

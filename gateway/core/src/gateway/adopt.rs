@@ -5,10 +5,10 @@ use crate::api::{self, Refusal, RefusalCode};
 use crate::asks::{Answer, Request};
 use crate::io::RequestId;
 use crate::members::{Adoption, MembersError, Stage};
-use crate::nodes::Record;
+use crate::nodes::{Node, Record};
 use capmesh_session::Peer;
 use capmesh_wire::control::{Adopt, Command};
-use capmesh_wire::{Bytes, Credential, Instant, NodeId, Role, paths};
+use capmesh_wire::{Bytes, Credential, ErrorCode, Instant, NodeId, Role, paths};
 use core::time::Duration;
 
 /// Adoptions at one time.
@@ -16,6 +16,9 @@ const ADOPTIONS: usize = 32;
 
 /// How long a node may take.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often it is looked whether a node has opened a session.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// How often a node is asked that does not answer.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -34,6 +37,7 @@ impl Gateway {
             name: adopt.name.clone(),
             labels: adopt.labels.clone(),
             stage: Stage::Claim,
+            is_member: self.members.role(adopt.claim.node()) == Some(Role::Node),
             until: now + PATIENCE,
             ask_at: Some(now),
             refusal: None,
@@ -69,10 +73,7 @@ impl Gateway {
         while let Some(adoption) = self.adoptions.get_mut(at) {
             if adoption.until <= now {
                 let adoption = self.adoptions.remove(at);
-                let message = format!("{} does not answer in time", adoption.address);
-                let mut refusal = Refusal::new(RefusalCode::Timeout, message);
-                refusal.node_said = adoption.refusal;
-                self.answer(adoption.request, Err(refusal));
+                self.answer(adoption.request, Err(too_late(&adoption)));
                 continue;
             }
             at += 1;
@@ -82,6 +83,15 @@ impl Gateway {
             let (id, to) = (adoption.node(), Peer::Anonymous(adoption.address));
             let (stage, claim) = (adoption.stage, adoption.claim);
             let asked = match stage {
+                Stage::Greet if self.nodes.get(id).is_some_and(Node::is_up) => {
+                    at -= 1;
+                    self.adopted(now, id);
+                    continue;
+                }
+                Stage::Greet => {
+                    adoption.ask_at = Some(now + LOOK);
+                    continue;
+                }
                 Stage::Claim => {
                     let mut request = Request::get(paths::CREDENTIAL);
                     request.query = Some(format!("c={claim}"));
@@ -130,6 +140,14 @@ impl Gateway {
         self.answer(adoption.request, result);
     }
 
+    fn adopted(&mut self, now: Instant, id: NodeId) {
+        let view = self.node_view(now, id).map(|view| api::Answer::Node(Box::new(view)));
+        let done = view.unwrap_or_else(|| api::Answer::done("the node belongs to the site now"));
+        self.end_adoption(id, Ok(done));
+        self.nodes.touch(now, id);
+        self.node_changed(now, id);
+    }
+
     /// A node has shown its credential, or not.
     pub(super) fn claim_answered(&mut self, now: Instant, id: NodeId, answer: &Answer) {
         let Some(adoption) = self.adoption(id) else { return };
@@ -163,6 +181,8 @@ impl Gateway {
             labels: adoption.labels.clone(),
             draining: false,
         };
+        // Its session, if there is one, goes with it to where it is now.
+        self.link.relocate(id, address);
         if self.nodes.keep(now, &mut self.store, id, record).is_none() {
             let said = "the site has as many nodes as a gateway can look after";
             self.end_adoption(id, Err(Refusal::new(RefusalCode::Busy, said)));
@@ -173,16 +193,20 @@ impl Gateway {
     pub(super) fn tell_answered(&mut self, now: Instant, id: NodeId, answer: &Answer) {
         let Some(adoption) = self.adoption(id) else { return };
         if answer.is_success() {
-            let view = self.node_view(now, id).map(|view| api::Answer::Node(Box::new(view)));
-            let done =
-                view.unwrap_or_else(|| api::Answer::done("the node belongs to the site now"));
-            self.end_adoption(id, Ok(done));
-            self.nodes.touch(now, id);
-            self.node_changed(now, id);
+            self.adopted(now, id);
             return;
         }
         let (code, retry) = answer.problem();
         adoption.refusal = answer.code.map(|_| code);
+        if answer.code.is_some() && code == ErrorCode::WrongState && adoption.is_member {
+            adoption.ask_at = Some(now);
+            let told = core::mem::replace(&mut adoption.stage, Stage::Greet);
+            if let Stage::Tell(_, blob) = told {
+                self.offers.remove(&blob.digest);
+            }
+            self.nodes.touch(now, id);
+            return;
+        }
         let name = adoption.name.clone();
         if answer.code.is_some() && retry.is_none() && self.nodes.get(id).is_none_or(|n| !n.is_up())
         {
@@ -194,6 +218,20 @@ impl Gateway {
             adoption.ask_at = Some(now + wait);
         }
     }
+}
+
+fn too_late(adoption: &Adoption) -> Refusal {
+    let address = adoption.address;
+    let mut refusal = if adoption.stage == Stage::Greet {
+        let message =
+            format!("the node at {address} belongs to a site, and does not know this one");
+        let help = "if it is another site's, start it with an empty state directory";
+        Refusal::new(RefusalCode::Timeout, message).help(help)
+    } else {
+        Refusal::new(RefusalCode::Timeout, format!("{address} does not answer in time"))
+    };
+    refusal.node_said = adoption.refusal;
+    refusal
 }
 
 /// Why the roster does not change, as a refusal.

@@ -18,6 +18,8 @@ pub(crate) struct Adoption {
     pub(crate) name: String,
     pub(crate) labels: Vec<String>,
     pub(crate) stage: Stage,
+    /// Whether it was on the roster before: then it may only have moved, or been started anew.
+    pub(crate) is_member: bool,
     /// When it is given up.
     pub(crate) until: Instant,
     /// When to ask (again); `None` while it is asked.
@@ -35,6 +37,9 @@ pub(crate) enum Stage {
     Enrol(NodeId),
     /// The node is told, and fetches the roster.
     Tell(NodeId, BlobRef),
+    /// The node was on the roster before, and belongs to a site already: that it is this one shows by its
+    /// opening a session.
+    Greet,
 }
 
 impl Adoption {

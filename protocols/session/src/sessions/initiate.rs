@@ -132,7 +132,7 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
         true
     }
 
-    fn attempt_for(&self, slot: usize) -> Option<usize> {
+    pub(super) fn attempt_for(&self, slot: usize) -> Option<usize> {
         self.attempts.iter().position(|attempt| {
             attempt.as_ref().is_some_and(|attempt| attempt.slot == slot && !attempt.is_over())
         })

@@ -188,23 +188,37 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
             return Err(IntroduceError::NotAuthorised);
         }
         let at = self.place_for(&entry, address).ok_or(IntroduceError::Full)?;
-        let slot = self.table.get_mut(at).ok_or(IntroduceError::Full)?;
+        let slot = self.table.get(at).ok_or(IntroduceError::Full)?;
+        let peer = Peer::Member(slot.member());
         if slot.session.is_none() {
-            slot.address = address;
+            self.move_to(at, address);
         }
-        Ok(Peer::Member(slot.member()))
+        Ok(peer)
     }
 
     /// Says that a peer is to be found at another address from now on: its session, if there is one,
-    /// goes with it. For when requests to the old address time out. Returns whether the peer is
-    /// known.
+    /// goes with it, and a handshake that has not got far begins anew there. For when requests to the
+    /// old address time out. Returns whether the peer is known.
     pub fn relocate(&mut self, id: NodeId, address: SocketAddr) -> bool {
-        let slot = self.table.find(id).and_then(|at| self.table.get_mut(at));
-        slot.is_some_and(|slot| {
-            slot.is_address_verified &= slot.address == address;
-            slot.address = address;
-            true
-        })
+        let Some(at) = self.table.find(id) else { return false };
+        self.move_to(at, address);
+        true
+    }
+
+    fn move_to(&mut self, at: usize, address: SocketAddr) {
+        let Some(slot) = self.table.get_mut(at) else { return };
+        if slot.address == address {
+            return;
+        }
+        slot.address = address;
+        slot.is_address_verified = false;
+        // That nobody answered elsewhere says nothing about this address.
+        slot.failures = 0;
+        slot.retry_at = self.now;
+        if self.attempt_for(at).is_some() {
+            self.abandon(at);
+            self.begin(at);
+        }
     }
 
     /// Begins a handshake with a peer that was [introduced](Sessions::introduce), without a request
