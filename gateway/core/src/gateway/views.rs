@@ -101,9 +101,15 @@ impl Gateway {
         }
     }
 
+    fn is_lost(&self, node: NodeId) -> bool {
+        self.nodes.get(node).is_none_or(|node| node.presence == Presence::Lost)
+    }
+
     pub(super) fn instance_view(&self, row: &Row) -> InstanceView {
         let status = self.nodes.get(row.node).and_then(|node| node.instance(row.instance));
         let status = status.filter(|status| status.epoch == row.epoch);
+        // What a node said counts for nothing once the node is lost.
+        let known = status.filter(|_| !self.is_lost(row.node));
         let refused = self.nodes.get(row.node).and_then(|node| node.duties.refusal_of(row));
         let counters = status.map_or_else(Counters::default, |s| Counters {
             restarts: s.restarts,
@@ -124,8 +130,8 @@ impl Gateway {
             digest: row.capsule,
             node: self.nodes.name(row.node),
             epoch: row.epoch.0,
-            state: status.map(|s| s.state),
-            reason: status.and_then(|s| s.reason).or(refused),
+            state: known.map(|s| s.state),
+            reason: known.and_then(|s| s.reason).or(refused),
             why: self.planned.reasons.get(&row.instance).map(sentences).unwrap_or_default(),
             lease_ms: row.lease_ms,
             counters,
@@ -177,9 +183,7 @@ impl Gateway {
         let failing = views.iter().any(|view| {
             matches!(view.state, Some(InstanceState::Failed | InstanceState::BackingOff))
         });
-        let lost = own
-            .iter()
-            .any(|row| self.nodes.get(row.node).is_none_or(|node| node.presence == Presence::Lost));
+        let lost = own.iter().any(|row| self.is_lost(row.node));
         let state = if !refused.is_empty() {
             PipelineState::Unplaceable
         } else if running == views.len() {
@@ -303,10 +307,7 @@ impl Gateway {
 
     pub(super) fn site_view(&self, now: Instant) -> SiteView {
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        let runs = |row: &&Row| {
-            let status = self.nodes.get(row.node).and_then(|node| node.instance(row.instance));
-            status.is_some_and(|s| s.state == InstanceState::Running && s.epoch == row.epoch)
-        };
+        let runs = |row: &&Row| self.instance_view(row).state == Some(InstanceState::Running);
         let uptime = now.saturating_since(self.begun).as_millis();
         SiteView {
             site: self.config.site.clone(),

@@ -56,7 +56,7 @@ pub(super) fn capsules() -> Result<Vec<Sealed>> {
 }
 
 /// The text of a pipeline: that of a file, or of the example of this name.
-pub(super) fn pipeline(name: &str) -> Result<String> {
+pub(crate) fn pipeline(name: &str) -> Result<String> {
     let path = Path::new(name);
     if path.exists() {
         return fs::read_to_string(path).with_context(|| path.display().to_string());

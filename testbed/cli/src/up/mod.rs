@@ -17,6 +17,8 @@ mod examples;
 mod machine;
 mod progress;
 
+pub(crate) use examples::pipeline;
+
 use crate::site::Site;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use capmesh_client::Client;
@@ -34,6 +36,9 @@ use tokio::signal::unix::{SignalKind, signal};
 /// What the gateway and the registry are called on the roster.
 const GATEWAY: &str = "gateway";
 const REGISTRY: &str = "registry";
+
+/// The port at which the command looks for a gateway if nothing is said.
+const GATEWAY_PORT: u16 = 8080;
 
 /// How long the first value may take before `up` says so and goes on.
 const FIRST_VALUE: Duration = Duration::from_secs(30);
@@ -53,8 +58,8 @@ pub struct Up {
     #[arg(long, value_name = "FILE", default_value = "machine-health")]
     pub pipeline: String,
 
-    /// The port of the page and the API
-    #[arg(long, value_name = "PORT", default_value_t = 8080)]
+    /// The port of the page and the API; 0 takes any that is free, here and below
+    #[arg(long, value_name = "PORT", default_value_t = GATEWAY_PORT)]
     pub http: u16,
 
     /// The port for MQTT
@@ -101,7 +106,7 @@ async fn serve(up: &Up) -> Result<()> {
     let mut stops = [stop(SignalKind::interrupt())?, stop(SignalKind::terminate())?];
     let [interrupt, terminate] = &mut stops;
     let progress = Progress::new();
-    let text = examples::pipeline(&up.pipeline)?;
+    let text = pipeline(&up.pipeline)?;
     let _lock = prepare(up)?;
     let site = site(&up.state.join("site"))?;
     let mut mesh = tokio::select! {
@@ -176,8 +181,9 @@ impl Mesh {
         let pushed = machine::push(&registry)?;
         progress.done(&format!("registry at {}, with {pushed} capsules", registry.http()));
         let gateway = machine::gateway(up, registry.mesh()).await?;
-        let client = Client::new(&format!("http://{}", local(up.http)), None)?;
-        progress.done(&format!("gateway and broker, page at http://{}", local(up.http)));
+        let page = gateway.addresses().http;
+        let client = Client::new(&format!("http://{page}"), None)?;
+        progress.done(&format!("gateway and broker, page at http://{page}"));
         let mut children = Children::start(&up.state, up.replay.as_deref())?;
         children.adopt(&client).await?;
         progress.done(&format!("{} nodes, adopted", children.len()));
@@ -221,14 +227,19 @@ impl Mesh {
     }
 
     fn say_where(&self, up: &Up) {
-        let broker = up.broker.clone().unwrap_or_else(|| format!("mqtt://{}", local(up.mqtt)));
-        println!("\n  page  http://{}", local(up.http));
+        let addresses = self.gateway.addresses();
+        let inside = addresses.mqtt.map(|at| format!("mqtt://{at}"));
+        let broker = up.broker.clone().or(inside).unwrap_or_default();
+        println!("\n  page  http://{}", addresses.http);
         println!("  MQTT  {broker}, topics capmesh/home/#");
         println!("\nTry, in another terminal:");
-        let capmesh = machine::own_name();
+        let elsewhere = addresses.http.port() != GATEWAY_PORT;
+        let at =
+            if elsewhere { format!(" --gateway http://{}", addresses.http) } else { String::new() };
+        let capmesh = format!("{}{at}", machine::own_name());
         println!("  {capmesh} ps -w");
         println!("  {capmesh} tap");
-        println!("  {capmesh} deploy examples/pipelines/city-air.toml");
+        println!("  {capmesh} deploy city-air");
         println!("\nCtrl-C ends everything; the next `up` goes on from there.");
     }
 

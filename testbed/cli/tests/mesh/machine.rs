@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// The command, and what it is: `capmesh`.
-const CAPMESH: &str = env!("CARGO_BIN_EXE_capmesh");
+pub(crate) const CAPMESH: &str = env!("CARGO_BIN_EXE_capmesh");
 
 /// A test's directory, which is removed with it.
 pub(crate) struct Place(PathBuf);

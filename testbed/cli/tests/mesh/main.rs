@@ -13,3 +13,4 @@ mod machine;
 mod pipeline;
 mod registry;
 mod skopeo;
+mod up;

@@ -164,7 +164,7 @@ pub struct InstanceView {
     pub node: String,
     /// Its epoch.
     pub epoch: u32,
-    /// What it is doing; absent as long as its node has not said so.
+    /// What it is doing; absent as long as its node has not said so, and while its node is lost.
     #[serde(default, with = "optional_instance_state", skip_serializing_if = "Option::is_none")]
     pub state: Option<InstanceState>,
     /// Why, if it is backing off or has failed.

@@ -89,7 +89,7 @@ pub(super) fn row(instance: &InstanceView) -> [String; 8] {
 }
 
 fn state(instance: &InstanceView) -> String {
-    let state = instance.state.map_or("not there yet", |state| state.name());
+    let state = instance.state.map_or("unknown", |state| state.name());
     match instance.reason {
         Some(reason) => format!("{state}: {}", reason.name()),
         None => state.to_owned(),

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
 pub(in crate::commands) struct Deploy {
-    /// The pipeline (TOML), or `-` for standard input
+    /// The pipeline (TOML), `-` for standard input, or the name of an example
     file: PathBuf,
     /// Only say what would be done
     #[arg(long)]
@@ -37,8 +37,9 @@ pub(in crate::commands) fn deploy(at: &Context, arguments: &Deploy) -> Result<()
         std::io::stdin().read_to_string(&mut text).context("standard input")?;
         (None, text)
     } else {
-        let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
-        (Some(file.display().to_string()), text)
+        let name = file.display().to_string();
+        let text = crate::up::pipeline(&name)?;
+        (Some(name), text)
     };
     let wish = Wish { text, file: name, dry_run: arguments.dry_run };
     let deployed = Mesh::new(at)?.ask(|client| client.deploy(wish))?;
