@@ -18,6 +18,7 @@ impl Security for ByAddress {
 
     const AUTHENTICATES: bool = true;
     const OVERHEAD: usize = 0;
+    const RESERVED: usize = 0;
 
     fn address(&self, peer: Peer) -> Option<SocketAddr> {
         match peer {

@@ -33,7 +33,7 @@ pub trait Security {
 
     /// How many exchanges the application's requests leave free for requests of this layer's own, such
     /// as those of a handshake.
-    const RESERVED: usize = 0;
+    const RESERVED: usize;
 
     /// Where requests to `peer` go now, or `None` if it is not known or not reachable. The endpoint
     /// counts outstanding interactions (NSTART) by address.
@@ -235,6 +235,7 @@ impl Security for Plain {
 
     const AUTHENTICATES: bool = false;
     const OVERHEAD: usize = 0;
+    const RESERVED: usize = 0;
 
     fn address(&self, peer: SocketAddr) -> Option<SocketAddr> {
         Some(peer)

@@ -129,6 +129,7 @@ impl Security for Contexts {
 
     const AUTHENTICATES: bool = true;
     const OVERHEAD: usize = 48;
+    const RESERVED: usize = 0;
 
     fn address(&self, peer: Identity) -> Option<SocketAddr> {
         match peer {

@@ -88,6 +88,7 @@ impl<S: Security> Security for Relaying<S> {
 
     const AUTHENTICATES: bool = S::AUTHENTICATES;
     const OVERHEAD: usize = S::OVERHEAD;
+    const RESERVED: usize = S::RESERVED;
 
     fn address(&self, peer: Self::Peer) -> Option<SocketAddr> {
         match peer {

@@ -58,6 +58,7 @@ impl Security for Show {
 
     const AUTHENTICATES: bool = true;
     const OVERHEAD: usize = 3;
+    const RESERVED: usize = 0;
 
     fn address(&self, _: Name) -> Option<SocketAddr> {
         self.address
