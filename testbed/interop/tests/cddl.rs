@@ -43,6 +43,7 @@ const RULES: &[(&str, &[&str])] = &[
     ("plan", &["plan_full", "plan_small"]),
     ("problem", &["problem_full", "problem_small"]),
     ("reply", &["reply_accepted", "reply_done", "reply_result", "reply_snapshot"]),
+    ("resolved", &["resolved"]),
     ("roster", &["roster", "roster_2"]),
     ("roster-delta", &["roster_delta"]),
     ("roster-head", &["roster_head"]),
