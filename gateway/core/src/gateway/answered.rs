@@ -145,8 +145,8 @@ impl Gateway {
             Purpose::Duty(id, duty) => self.duty_answered(now, id, duty, answer),
             Purpose::Claim(id) => self.claim_answered(now, id, answer),
             Purpose::Tell(id) => self.tell_answered(now, id, answer),
-            Purpose::Step(instance, epoch, end) => {
-                self.step_answered(now, instance, epoch, end, answer);
+            Purpose::Step(instance, epoch, end, step) => {
+                self.step_answered(now, instance, epoch, (end, step), answer);
             }
             Purpose::Resolve(reference) => self.resolve_answered(now, &reference, answer),
             Purpose::Manifest(digest) => self.manifest_answered(now, &digest, answer),

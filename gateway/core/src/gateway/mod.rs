@@ -108,8 +108,8 @@ pub(crate) enum Purpose {
     Claim(NodeId),
     /// The node is told that it is adopted.
     Tell(NodeId),
-    /// A step of a migration, at its source or target.
-    Step(InstanceId, Epoch, usize),
+    /// A step of a migration, by its name, at its source or target.
+    Step(InstanceId, Epoch, usize, &'static str),
     /// What a reference stands for.
     Resolve(String),
     Manifest(Digest),

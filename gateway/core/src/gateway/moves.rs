@@ -290,7 +290,7 @@ impl Gateway {
         }
         migration.again_at = now + AGAIN;
         let (Some(peer), Some(request)) = (peer, request) else { return };
-        let purpose = Purpose::Step(migration.instance, migration.new, end);
+        let purpose = Purpose::Step(migration.instance, migration.new, end, migration.step.name());
         if self.asks.send(now, &mut *self.link, peer, request, purpose).is_ok()
             && let Some(asked) = migration.asked.get_mut(end)
         {
@@ -304,13 +304,16 @@ impl Gateway {
         now: Instant,
         id: InstanceId,
         epoch: Epoch,
-        end: usize,
+        (end, step): (usize, &str),
         answer: &Answer,
     ) {
         let found = self.migrations.iter().position(|m| m.instance == id && m.new == epoch);
         let Some(at) = found else { return };
         let Some(migration) = self.migrations.get_mut(at) else { return };
         // An answer to a step that is over says nothing: what was said in it was said to the end.
+        if migration.step.name() != step {
+            return;
+        }
         let was_asked = migration.asked.get_mut(end).is_some_and(core::mem::take);
         if !was_asked {
             return;

@@ -53,6 +53,22 @@ pub(crate) enum Step {
     Over,
 }
 
+impl Step {
+    /// What it is called.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Prepare => "prepare",
+            Self::Quiesce => "quiesce",
+            Self::Restore(_) => "restore",
+            Self::Commit => "commit",
+            Self::Start => "start",
+            Self::Release => "release",
+            Self::Undo { .. } => "resume",
+            Self::Over => "over",
+        }
+    }
+}
+
 /// What is durable of a migration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kept {
@@ -174,19 +190,9 @@ impl Migration {
 
     /// Takes the next step.
     pub(crate) fn enter(&mut self, now: Instant, step: Step) {
-        let name = match step {
-            Step::Prepare => "prepare",
-            Step::Quiesce => "quiesce",
-            Step::Restore(blob) => {
-                self.snapshot = Some(blob.size);
-                "restore"
-            }
-            Step::Commit => "commit",
-            Step::Start => "start",
-            Step::Release => "release",
-            Step::Undo { .. } => "resume",
-            Step::Over => "over",
-        };
+        if let Step::Restore(blob) = step {
+            self.snapshot = Some(blob.size);
+        }
         match step {
             Step::Quiesce => {
                 self.quiet = Some((now, None));
@@ -202,7 +208,7 @@ impl Migration {
         self.step = step;
         self.again_at = now;
         if self.steps.len() < 16 {
-            self.steps.push((name, now));
+            self.steps.push((step.name(), now));
         }
     }
 

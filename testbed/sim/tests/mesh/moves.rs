@@ -171,7 +171,8 @@ fn falls_over(step: &str, victim: Victim, later: u64) {
 #[test]
 fn a_lossy_network_changes_nothing() {
     with_stack(|| {
-        for seed in 1..=3 {
+        // In the last three, answers to an earlier step of a move came in a later one.
+        for seed in [1, 2, 3, 15, 16, 21] {
             let mut world = running(seed);
             world.faults.loss = 10;
             world.faults.duplication = 10;
