@@ -36,13 +36,17 @@ impl Default for Liveness {
     }
 }
 
+/// How old a status may be before it is asked for: a node that is heard may have lost its observer.
+const STALE: Duration = Duration::from_secs(10);
+
 impl Liveness {
     fn next_probe(&self, node: &Node) -> Instant {
-        match node.probed {
+        let silent = match node.probed {
             None => node.heard + self.probe,
             Some(at) if node.presence == Presence::Up => at + self.again,
             Some(at) => at + self.probe,
-        }
+        };
+        silent.min(node.told + STALE)
     }
 }
 
@@ -92,6 +96,8 @@ pub struct Node {
     /// Its status, as it came.
     status: Vec<u8>,
     pub(crate) watches: [Watch; 3],
+    /// When it has last said how it is, or was asked.
+    told: Instant,
     /// When a probe was sent that is not answered.
     pub(crate) probed: Option<Instant>,
     /// The number of the last line of its log that was seen, and its start that this was in.
@@ -117,6 +123,7 @@ impl Node {
             inventory: Vec::new(),
             status: Vec::new(),
             watches: [paths::STATUS, paths::INVENTORY, paths::LOG].map(Watch::new),
+            told: now,
             probed: None,
             lines: None,
             due: now,
@@ -374,7 +381,7 @@ impl Nodes {
         let probe = node.presence == Presence::Unknown && node.probed.is_none()
             || now >= self.liveness.next_probe(node);
         if probe {
-            node.probed = Some(now);
+            (node.probed, node.told) = (Some(now), now);
         }
         (probe, news)
     }
@@ -390,6 +397,7 @@ impl Nodes {
     ) -> Option<News> {
         let boots = cbor::decode::<Status<'_>>(&bytes).ok()?.boots;
         let node = self.nodes.get_mut(&id)?;
+        node.told = now;
         let before = node.status().map(|status| status.boots);
         if node.status == bytes {
             return None;
