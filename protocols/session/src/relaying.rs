@@ -4,15 +4,11 @@ use crate::link::{Link, Peers, Replaceable};
 use crate::peer::Peer;
 use crate::secure::SecureEndpoint;
 use crate::sessions::Sessions;
-use capmesh_coap::endpoint::{
-    Endpoint, Event, ExchangeId, ObservationId, ObserveError, Output, Reliability, RequestError,
-    RespondError, Responder, Via,
-};
-use capmesh_coap::message::Code;
+use capmesh_coap::endpoint::{Endpoint, Event, Output, Via};
 use capmesh_coap::relay::{Decision, Hop, Policy, Relay, Relaying, Target};
-use capmesh_coap::server::{Build, Outbox};
 use capmesh_wire::{Instant, NodeId};
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
+use core::ops::{Deref, DerefMut};
 use heapless::Vec;
 use rand_core::{CryptoRng, RngCore};
 
@@ -33,6 +29,10 @@ const PORT: u16 = 5683;
 /// prefix for discarding (100::/64, RFC 6666), so that it leads nowhere if it is ever taken for a
 /// place. So only the relay has to know where somebody is. A request to the address itself of somebody
 /// that it was told of is relayed as well.
+///
+/// It is driven like the endpoint it [dereferences](Deref) to, but for [`handle`](Self::handle),
+/// [`poll`](Self::poll) and [`poll_timeout`](Self::poll_timeout): use these three here, or nothing is
+/// relayed.
 ///
 /// The other numbers are those of the [`Endpoint`].
 #[derive(Debug)]
@@ -137,6 +137,51 @@ impl<
         }
     }
 
+    /// As [`SecureEndpoint::handle`]. What is passed on between others, either way, is dealt with here.
+    pub fn handle<'b>(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        via: Via,
+        datagram: &'b [u8],
+        scratch: &'b mut [u8],
+    ) -> Option<Event<'b, Peer>> {
+        let event = self.endpoint.handle(now, from, via, datagram, scratch)?;
+        match self.relay.handle(now, &mut self.endpoint, &self.places, event)? {
+            Event::Request { responder, peer: Hop::Peer(peer), message, via } => {
+                Some(Event::Request { responder, peer, message, via })
+            }
+            Event::Response { exchange, peer: Hop::Peer(peer), message, last } => {
+                Some(Event::Response { exchange, peer, message, last })
+            }
+            // What has no peer of this side's is the relay's.
+            _ => None,
+        }
+    }
+
+    /// As [`SecureEndpoint::poll`].
+    pub fn poll(&mut self, now: Instant, buf: &mut [u8]) -> Option<Output> {
+        self.relay.poll(now, &mut self.endpoint);
+        loop {
+            match self.endpoint.poll(now, buf)? {
+                Output::Outcome(outcome) => {
+                    let outcome = self.relay.handle_outcome(now, &mut self.endpoint, outcome);
+                    if let Some(outcome) = outcome {
+                        return Some(Output::Outcome(outcome));
+                    }
+                }
+                output => return Some(output),
+            }
+        }
+    }
+
+    /// As [`SecureEndpoint::poll_timeout`].
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let timeouts = [self.endpoint.poll_timeout(), self.relay.poll_timeout()];
+        timeouts.into_iter().flatten().min()
+    }
+
     /// The sessions.
     #[must_use]
     pub fn sessions(&self) -> &Sessions<R, G, N, H> {
@@ -178,37 +223,15 @@ impl<
         datagram: &'b [u8],
         scratch: &'b mut [u8],
     ) -> Option<Event<'b, Peer>> {
-        let event = self.endpoint.handle(now, from, via, datagram, scratch)?;
-        match self.relay.handle(now, &mut self.endpoint, &self.places, event)? {
-            Event::Request { responder, peer: Hop::Peer(peer), message, via } => {
-                Some(Event::Request { responder, peer, message, via })
-            }
-            Event::Response { exchange, peer: Hop::Peer(peer), message, last } => {
-                Some(Event::Response { exchange, peer, message, last })
-            }
-            // What has no peer of this side's is the relay's.
-            _ => None,
-        }
+        Self::handle(self, now, from, via, datagram, scratch)
     }
 
     fn poll(&mut self, now: Instant, buf: &mut [u8]) -> Option<Output> {
-        self.relay.poll(now, &mut self.endpoint);
-        loop {
-            match self.endpoint.poll(now, buf)? {
-                Output::Outcome(outcome) => {
-                    let outcome = self.relay.handle_outcome(now, &mut self.endpoint, outcome);
-                    if let Some(outcome) = outcome {
-                        return Some(Output::Outcome(outcome));
-                    }
-                }
-                output => return Some(output),
-            }
-        }
+        Self::poll(self, now, buf)
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        let timeouts = [self.endpoint.poll_timeout(), self.relay.poll_timeout()];
-        timeouts.into_iter().flatten().min()
+        Self::poll_timeout(self)
     }
 
     fn mtu(&self) -> usize {
@@ -245,7 +268,7 @@ impl<
     }
 }
 
-/// What goes out for this side, with its peers in the place of hops.
+/// What it sends of its own: this side's peers are the hops that requests go to.
 impl<
     R: Replaceable,
     G: RngCore + CryptoRng,
@@ -258,75 +281,41 @@ impl<
     const RECENT: usize,
     const REPLIES: usize,
     const RELAYED: usize,
-> Outbox<Peer>
+> Deref
     for RelayEndpoint<R, G, N, H, MTU, EXCHANGES, UNANSWERED, OBSERVERS, RECENT, REPLIES, RELAYED>
 {
-    fn respond(
-        &mut self,
-        now: Instant,
-        to: Responder,
-        code: Code,
-        build: Build<'_>,
-    ) -> Result<(), RespondError> {
-        self.endpoint.respond(now, to, code, build)
-    }
+    type Target = Endpoint<
+        Relaying<Sessions<R, G, N, H>>,
+        MTU,
+        EXCHANGES,
+        UNANSWERED,
+        OBSERVERS,
+        RECENT,
+        REPLIES,
+    >;
 
-    fn ignore(&mut self, now: Instant, to: Responder) {
-        self.endpoint.ignore(now, to);
+    fn deref(&self) -> &Self::Target {
+        &self.endpoint
     }
+}
 
-    fn reject(&mut self, to: Responder) {
-        self.endpoint.reject(to);
-    }
-
-    fn mark_verified(&mut self, to: Responder) {
-        self.endpoint.mark_verified(to);
-    }
-
-    fn accept_observation(
-        &mut self,
-        now: Instant,
-        to: Responder,
-    ) -> Result<ObservationId, ObserveError> {
-        self.endpoint.accept_observation(now, to)
-    }
-
-    fn notify(
-        &mut self,
-        now: Instant,
-        observation: ObservationId,
-        reliability: Reliability,
-        code: Code,
-        build: Build<'_>,
-    ) -> Result<(), RespondError> {
-        self.endpoint.notify(now, observation, reliability, code, build)
-    }
-
-    fn heard_of(&self, observation: ObservationId) -> Option<Instant> {
-        self.endpoint.heard_of(observation)
-    }
-
-    fn end_observation(&mut self, observation: ObservationId) {
-        self.endpoint.end_observation(observation);
-    }
-
-    fn request(
-        &mut self,
-        now: Instant,
-        to: Peer,
-        reliability: Reliability,
-        code: Code,
-        build: Build<'_>,
-    ) -> Result<ExchangeId, RequestError> {
-        self.endpoint.request(now, Hop::Peer(to), reliability, code, build)
-    }
-
-    fn cancel(&mut self, now: Instant, exchange: ExchangeId) -> bool {
-        self.endpoint.cancel(now, exchange)
-    }
-
-    fn address(&self, peer: Peer) -> Option<SocketAddr> {
-        Outbox::address(&self.endpoint, Hop::Peer(peer))
+impl<
+    R: Replaceable,
+    G: RngCore + CryptoRng,
+    const N: usize,
+    const H: usize,
+    const MTU: usize,
+    const EXCHANGES: usize,
+    const UNANSWERED: usize,
+    const OBSERVERS: usize,
+    const RECENT: usize,
+    const REPLIES: usize,
+    const RELAYED: usize,
+> DerefMut
+    for RelayEndpoint<R, G, N, H, MTU, EXCHANGES, UNANSWERED, OBSERVERS, RECENT, REPLIES, RELAYED>
+{
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.endpoint
     }
 }
 

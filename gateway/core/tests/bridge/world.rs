@@ -386,7 +386,7 @@ impl Node {
                 (Code(code.coap_code()), len)
             }
         };
-        let _ = Outbox::respond(&mut *self.core, now, responder, code, &mut |writer| {
+        let _ = Endpoint::respond(&mut self.core, now, responder, code, |writer| {
             writer.payload(&buf[..len]).map(drop)
         });
     }

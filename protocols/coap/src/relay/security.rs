@@ -16,6 +16,12 @@ pub enum Hop<P> {
     Address(SocketAddr),
 }
 
+impl<P> From<P> for Hop<P> {
+    fn from(peer: P) -> Self {
+        Self::Peer(peer)
+    }
+}
+
 /// The binding of [`Relaying`].
 #[derive(Clone, Debug)]
 pub enum HopBinding<B> {

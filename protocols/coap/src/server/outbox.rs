@@ -166,7 +166,8 @@ impl<
     const OBSERVERS: usize,
     const RECENT: usize,
     const REPLIES: usize,
-> Outbox<S::Peer> for Endpoint<S, MTU, EXCHANGES, UNANSWERED, OBSERVERS, RECENT, REPLIES>
+    P: Into<S::Peer>,
+> Outbox<P> for Endpoint<S, MTU, EXCHANGES, UNANSWERED, OBSERVERS, RECENT, REPLIES>
 {
     fn respond(
         &mut self,
@@ -220,19 +221,19 @@ impl<
     fn request(
         &mut self,
         now: Instant,
-        to: S::Peer,
+        to: P,
         reliability: Reliability,
         code: Code,
         build: Build<'_>,
     ) -> Result<ExchangeId, RequestError> {
-        Self::request(self, now, to, reliability, code, build)
+        Self::request(self, now, to.into(), reliability, code, build)
     }
 
     fn cancel(&mut self, now: Instant, exchange: ExchangeId) -> bool {
         Self::cancel(self, now, exchange)
     }
 
-    fn address(&self, peer: S::Peer) -> Option<SocketAddr> {
-        self.security().address(peer)
+    fn address(&self, peer: P) -> Option<SocketAddr> {
+        self.security().address(peer.into())
     }
 }
