@@ -6,7 +6,7 @@ use capmesh_coap::Message;
 use capmesh_coap::block::BlockSize;
 use capmesh_coap::endpoint::{ExchangeId, Outcome};
 use capmesh_session::{Link, Peer};
-use capmesh_transfer::{Fetcher, Step};
+use capmesh_transfer::Fetcher;
 use capmesh_wire::{BlobRef, Digest, Epoch, InstanceId, Instant};
 use std::collections::BTreeMap;
 
@@ -114,12 +114,15 @@ impl Checkpoints {
     pub(crate) fn poll(&mut self, now: Instant, link: &mut dyn Link, store: &mut Store) {
         let mut at = 0;
         while let Some(fetching) = self.fetching.get_mut(at) {
-            let Some(is_whole) = fetching.advance(now, link) else {
+            // The fetcher takes an outbox, which a link is.
+            let mut out: &mut dyn Link = link;
+            let ended = fetching.fetcher.poll_into(now, &mut out, &mut fetching.stored);
+            let Some(ended) = ended else {
                 at += 1;
                 continue;
             };
             let mut fetching = self.fetching.swap_remove(at);
-            if is_whole {
+            if ended.is_ok() {
                 let size = usize::try_from(fetching.blob.size).unwrap_or(usize::MAX);
                 fetching.stored.truncate(size);
                 self.keep(store, fetching);
@@ -136,42 +139,6 @@ impl Checkpoints {
         self.bytes += state.len();
         if let Some(old) = self.kept.insert(instance, Checkpoint { epoch, capsule, state }) {
             self.bytes -= old.state.len();
-        }
-    }
-}
-
-impl Fetching {
-    /// Goes on; says when it is over, and whether it is whole.
-    fn advance(&mut self, now: Instant, link: &mut dyn Link) -> Option<bool> {
-        loop {
-            // The fetcher takes an outbox, which a link is.
-            let mut out: &mut dyn Link = link;
-            match self.fetcher.poll(now, &mut out)? {
-                Step::Write { piece, offset, bytes } => {
-                    let at = usize::try_from(offset).unwrap_or(usize::MAX);
-                    let place = self.stored.get_mut(at..).and_then(|p| p.get_mut(..bytes.len()));
-                    let input = match place {
-                        Some(place) => {
-                            place.copy_from_slice(bytes);
-                            Input::Written { piece }
-                        }
-                        None => Input::WriteFailed { piece },
-                    };
-                    self.fetcher.handle(now, input);
-                }
-                Step::Read { offset, len } => {
-                    let at = usize::try_from(offset).unwrap_or(usize::MAX);
-                    let bytes = self.stored.get(at..).and_then(|p| p.get(..usize::from(len)));
-                    let input = match bytes {
-                        Some(bytes) => Input::Read { offset, bytes },
-                        None => Input::ReadFailed { offset },
-                    };
-                    self.fetcher.handle(now, input);
-                }
-                Step::Dropped { .. } => return Some(false),
-                Step::Stalled { .. } => {}
-                Step::Ended(result) => return Some(result.is_ok()),
-            }
         }
     }
 }

@@ -58,6 +58,15 @@ pub enum Step<'a, P> {
     Ended(Result<(), Failure>),
 }
 
+/// Why a blob did not come into memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfetched {
+    /// A peer is not asked for it any more.
+    Dropped(DropReason),
+    /// The transfer failed.
+    Failed(Failure),
+}
+
 /// A request that waits for its answer.
 #[derive(Debug)]
 struct Asked<P> {
@@ -165,6 +174,44 @@ impl<
                 Output::Done => return Some(Step::Ended(Ok(()))),
                 Output::Failed(failure) => return Some(Step::Ended(Err(failure))),
             }
+        }
+    }
+
+    /// As [`poll`](Self::poll), for a blob that one peer has and that is kept in memory: says when it is
+    /// over. `stored` has the stored size of the blob; the work is bounded by its pieces.
+    ///
+    /// # Errors
+    /// Why it did not come. `stored` then holds the pieces that did.
+    pub fn poll_into(
+        &mut self,
+        now: Instant,
+        endpoint: &mut dyn Outbox<P>,
+        stored: &mut [u8],
+    ) -> Option<Result<(), Unfetched>> {
+        let range = |offset: u32, len: usize| {
+            let at = usize::try_from(offset).unwrap_or(usize::MAX);
+            at..at.saturating_add(len)
+        };
+        loop {
+            let input = match self.poll(now, endpoint)? {
+                Step::Write { piece, offset, bytes } => {
+                    match stored.get_mut(range(offset, bytes.len())) {
+                        Some(place) => {
+                            place.copy_from_slice(bytes);
+                            Input::Written { piece }
+                        }
+                        None => Input::WriteFailed { piece },
+                    }
+                }
+                Step::Read { offset, len } => match stored.get(range(offset, len.into())) {
+                    Some(bytes) => Input::Read { offset, bytes },
+                    None => Input::ReadFailed { offset },
+                },
+                Step::Stalled { .. } => continue,
+                Step::Dropped { reason, .. } => return Some(Err(Unfetched::Dropped(reason))),
+                Step::Ended(result) => return Some(result.map_err(Unfetched::Failed)),
+            };
+            self.handle(now, input);
         }
     }
 

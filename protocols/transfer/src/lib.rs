@@ -15,5 +15,5 @@
 mod fetcher;
 mod resource;
 
-pub use fetcher::{Fetcher, Step};
+pub use fetcher::{Fetcher, Step, Unfetched};
 pub use resource::BlobResource;

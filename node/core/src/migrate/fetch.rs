@@ -9,7 +9,7 @@ use capmesh_coap::block::BlockSize;
 use capmesh_coap::endpoint::{ExchangeId, Outcome, Responder};
 use capmesh_coap::server::Outbox;
 use capmesh_session::Peer;
-use capmesh_transfer::{Fetcher, Step};
+use capmesh_transfer::{Fetcher, Unfetched};
 use capmesh_wire::control::Restore;
 use capmesh_wire::{BlobRef, ErrorCode, Instant};
 
@@ -67,38 +67,14 @@ impl Restoring {
         now: Instant,
         out: &mut dyn Outbox<Peer>,
     ) -> Option<Result<&[u8], ErrorCode>> {
-        loop {
-            match self.fetcher.poll(now, out)? {
-                Step::Write { piece, offset, bytes } => {
-                    let at = usize::try_from(offset).unwrap_or(usize::MAX);
-                    let place = self.stored.get_mut(at..).and_then(|p| p.get_mut(..bytes.len()));
-                    let input = match place {
-                        Some(place) => {
-                            place.copy_from_slice(bytes);
-                            Input::Written { piece }
-                        }
-                        None => Input::WriteFailed { piece },
-                    };
-                    self.fetcher.handle(now, input);
-                }
-                Step::Read { offset, len } => {
-                    let at = usize::try_from(offset).unwrap_or(usize::MAX);
-                    let bytes = self.stored.get(at..).and_then(|p| p.get(..usize::from(len)));
-                    let input = match bytes {
-                        Some(bytes) => Input::Read { offset, bytes },
-                        None => Input::ReadFailed { offset },
-                    };
-                    self.fetcher.handle(now, input);
-                }
-                Step::Dropped { .. } => return Some(Err(ErrorCode::Unreachable)),
-                Step::Stalled { .. } => {}
-                Step::Ended(Ok(())) => {
-                    let size = usize::try_from(self.order.snapshot.size).unwrap_or(usize::MAX);
-                    return Some(self.stored.get(..size).ok_or(ErrorCode::Internal));
-                }
-                Step::Ended(Err(_)) => return Some(Err(ErrorCode::Timeout)),
+        Some(match self.fetcher.poll_into(now, out, &mut self.stored)? {
+            Ok(()) => {
+                let size = usize::try_from(self.order.snapshot.size).unwrap_or(usize::MAX);
+                self.stored.get(..size).ok_or(ErrorCode::Internal)
             }
-        }
+            Err(Unfetched::Dropped(_)) => Err(ErrorCode::Unreachable),
+            Err(Unfetched::Failed(_)) => Err(ErrorCode::Timeout),
+        })
     }
 }
 
