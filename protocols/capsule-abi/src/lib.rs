@@ -205,7 +205,7 @@ pub const DOCUMENTED_HANDLERS: [Documented; 8] = [
         "state_version",
         &[],
         Some(I32),
-        "state_version(): the version of the layout of the capsule's memory; state carries over an update only between equal versions",
+        "state_version(): the version of the layout of the capsule's memory; an update takes over the state of the versions that its manifest names",
     ),
 ];
 
