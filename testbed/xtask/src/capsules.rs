@@ -13,9 +13,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use lexopt::Arg;
 
 use crate::{
+    options,
     process::{output, run},
     steps::Done,
     workspace,
@@ -37,23 +37,15 @@ const SETS: [(&str, bool); 2] =
 /// Signs the examples. Everybody has it.
 const KEY: &str = "examples/capsules/dist/examples.pem";
 
-pub(crate) fn main(mut args: lexopt::Parser) -> Result<()> {
-    let mut is_writing = false;
-    while let Some(arg) = args.next()? {
-        match arg {
-            Arg::Long("write") => is_writing = true,
-            Arg::Long("help") | Arg::Short('h') => {
-                println!("{HELP}");
-                return Ok(());
-            }
-            other => return Err(other.unexpected().into()),
+pub(crate) fn main(args: lexopt::Parser) -> Result<()> {
+    match options::write(args, HELP)? {
+        None => Ok(()),
+        Some(false) => check().map(drop),
+        Some(true) => {
+            build_tool()?;
+            SETS.iter().try_for_each(|(folder, signed)| write(folder, *signed))
         }
     }
-    if !is_writing {
-        return check().map(drop);
-    }
-    build_tool()?;
-    SETS.iter().try_for_each(|(folder, signed)| write(folder, *signed))
 }
 
 /// Builds and compares; skipped if nothing could be compared.

@@ -11,9 +11,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use lexopt::Arg;
 
 use crate::{
+    options,
     process::{find, run},
     steps::Done,
     workspace,
@@ -32,22 +32,12 @@ const FOLDER: &str = "gateway/dashboard";
 /// What a build takes to be there.
 const BUILDER: &str = "node_modules/vite/bin/vite.js";
 
-pub(crate) fn main(mut args: lexopt::Parser) -> Result<()> {
-    let mut is_writing = false;
-    while let Some(arg) = args.next()? {
-        match arg {
-            Arg::Long("write") => is_writing = true,
-            Arg::Long("help") | Arg::Short('h') => {
-                println!("{HELP}");
-                return Ok(());
-            }
-            other => return Err(other.unexpected().into()),
-        }
+pub(crate) fn main(args: lexopt::Parser) -> Result<()> {
+    match options::write(args, HELP)? {
+        None => Ok(()),
+        Some(false) => check().map(drop),
+        Some(true) => build(&folder().join("dist")),
     }
-    if !is_writing {
-        return check().map(drop);
-    }
-    build(&folder().join("dist"))
 }
 
 fn folder() -> PathBuf {
