@@ -214,7 +214,7 @@ pub enum Progress {
 }
 
 /// Why a handler ended badly.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Trap {
     /// It executed `unreachable`: a panic, in most languages.
     Unreachable,

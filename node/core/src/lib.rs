@@ -13,6 +13,7 @@
 //! - [`problem`]: reasons, and how they travel.
 //! - [`router`]: messages between instances, here and across the mesh.
 //! - [`site`]: what the node knows of the site that it belongs to.
+//! - [`trace`]: what a node does, told to those who check it.
 //!
 //! # Invariants
 //! - Everything that comes in may be wrong or hostile: nothing panics, grows past its named bound,
@@ -43,6 +44,7 @@ pub mod site;
 pub mod test_util;
 #[cfg(test)]
 mod testing;
+pub mod trace;
 
 pub use config::Config;
 pub use io::{Input, Output};

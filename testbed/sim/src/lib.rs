@@ -7,6 +7,7 @@
 //! - [`Gate`]: the gateway, and what it has made durable.
 //! - [`Registry`]: who has the capsules.
 //! - [`capsules`]: what runs in tests.
+//! - [`event`]: what can be seen; [`checkers`]: what has to hold, whatever happens.
 //!
 //! Where something is not as it must be, this panics: it is used by tests only.
 #![allow(clippy::panic, clippy::expect_used, clippy::unwrap_used, reason = "a test's world")]
@@ -14,14 +15,20 @@
 #![allow(clippy::missing_panics_doc, reason = "said above")]
 
 pub mod capsules;
+pub mod checkers;
+pub mod event;
 mod gate;
 mod machine;
 mod registry;
 mod site;
 mod world;
 
+pub use event::{Event, Fingerprint};
 pub use gate::{Doom, Gate};
 pub use machine::Machine;
 pub use registry::Registry;
 pub use site::{Dice, GATEWAY, OPERATOR, PUBLISHER, REGISTRY, SITE, address, claim, key, node_id};
 pub use world::{Faults, World};
+
+/// The number of a host: nodes from 1, others above 60,000.
+pub type Host = u16;

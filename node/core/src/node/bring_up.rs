@@ -10,7 +10,9 @@ use crate::instances::row::Row;
 use crate::migrate;
 use crate::problem::Reason;
 use crate::router::Origin;
+use crate::trace::{Restored, Trace, print};
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use capmesh_session::Link;
 use capmesh_wire::inventory::InstanceState;
 use capmesh_wire::log::Level;
@@ -77,6 +79,11 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         if run {
             self.router.run(id);
         }
+        let from =
+            || Some(restored(&*instance, state.as_ref()?, held.module, self.config.snapshot));
+        let (capsule, leased) = (row.capsule, row.lease_ms.is_some());
+        let up = |from| Trace::Up { instance: id, epoch, capsule, runs: run, leased, from };
+        self.tracer.note(|| up(from()));
         let mut running = Running::new(now, instance, profile, self.log.allowance(now));
         (running.timers, running.is_fresh) = (timers, state.is_none());
         if let Some(slot) = self.instances.get_mut(id) {
@@ -111,6 +118,21 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
 fn restore<I: HostInstance>(instance: &mut I, state: &Snapshot<'_>) -> Result<(), Reason> {
     let runtime = state.section(SectionKind::Runtime).unwrap_or_default();
     instance.restore(runtime).map_err(|why| Reason::new(ErrorCode::StateMismatch).because(why))
+}
+
+/// What an instance goes on from, for those who check it.
+fn restored<I: HostInstance>(
+    instance: &I,
+    state: &Snapshot<'_>,
+    module: &[u8],
+    limit: u32,
+) -> Restored {
+    let Header { epoch, capsule, .. } = *state.header();
+    let mut now = Vec::new();
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let has = instance.snapshot(module, &mut now, limit).is_ok();
+    let taken = print(state.section(SectionKind::Runtime).unwrap_or_default());
+    Restored { epoch, capsule, print: taken, now: has.then(|| print(&now)) }
 }
 
 /// The timers that go on.

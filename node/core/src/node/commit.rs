@@ -11,12 +11,13 @@ use crate::instances::row::{Phase, Row};
 use crate::migrate::{self, Offer, Sections};
 use crate::problem::Reason;
 use crate::router::{Export, Extent};
+use crate::trace::{Trace, print};
 use alloc::vec::Vec;
 use capmesh_session::Link;
 use capmesh_wire::control::Reply;
 use capmesh_wire::inventory::InstanceState;
 use capmesh_wire::log::Level;
-use capmesh_wire::snapshot::{Header, Timer};
+use capmesh_wire::snapshot::{Header, SectionKind, Snapshot, Timer};
 use capmesh_wire::{ErrorCode, InstanceId, Instant, List, format};
 use core::time::Duration;
 
@@ -115,6 +116,11 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
             }
         };
         if let Some(slot) = self.instances.get_mut(id) {
+            let epoch = slot.epoch;
+            self.tracer.note(|| {
+                let print = print(runtime_of(&bytes));
+                Trace::Taken { instance: id, epoch, print, moves }
+            });
             let ticket = if let Kept::With(ticket) = kept { Some(ticket) } else { None };
             let is_wanted = moves || slot.commit.wanted.is_some();
             slot.commit.writing = Some(Writing { ticket, mark, is_wanted });
@@ -250,6 +256,8 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
     fn committed(&mut self, now: Instant, id: InstanceId) {
         let Some(slot) = self.instances.get_mut(id) else { return };
         let Some(Writing { mark, is_wanted, .. }) = slot.commit.writing.take() else { return };
+        let epoch = slot.epoch;
+        self.tracer.note(|| Trace::Kept { instance: id, epoch });
         self.router.committed(id, mark);
         if let Some(why) = slot.commit.fault.take() {
             self.fault(now, id, why);
@@ -301,4 +309,10 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
             self.fault(now, id, ErrorCode::Flash);
         }
     }
+}
+
+/// The capsule's own state in a snapshot.
+fn runtime_of(bytes: &[u8]) -> &[u8] {
+    let state = Snapshot::parse(bytes).ok();
+    state.and_then(|state| state.section(SectionKind::Runtime)).unwrap_or_default()
 }

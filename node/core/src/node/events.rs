@@ -7,13 +7,14 @@ use crate::instances::profile::{Profile, schema_in};
 use crate::instances::{Current, Running, Slot};
 use crate::log::Log;
 use crate::router::{self, Ask, Router};
+use crate::trace::{Given, TRACES, Trace, Tracer, print};
 use alloc::vec::Vec;
 use capmesh_session::Link;
 use capmesh_wire::cbor::Writer;
 use capmesh_wire::clock::Timestamp;
 use capmesh_wire::inventory::InstanceState;
 use capmesh_wire::log::Level;
-use capmesh_wire::{ErrorCode, InstanceId, Instant, Payload, limits};
+use capmesh_wire::{Epoch, ErrorCode, InstanceId, Instant, Payload, Seq, limits};
 use core::time::Duration;
 
 impl<E: Link, H: CapsuleHost> Node<E, H> {
@@ -61,7 +62,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
     fn slice(&mut self, now: Instant, place: usize) {
         let time = self.time(now);
         let fuel = u64::from(self.config.schedule.slice);
-        let Self { instances, router, samples, record, .. } = self;
+        let Self { instances, router, samples, record, tracer, .. } = self;
         let Some(slot) = instances.at(place) else { return };
         let Some(running) = slot.running.as_deref_mut() else { return };
         let before = running.instance.fuel_used();
@@ -70,7 +71,8 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         } else {
             give_samples(running, samples);
             let finishes = slot.state == InstanceState::Quiescing;
-            match begin(now, time, (slot.id, finishes), running, router, record) {
+            let of = (slot.id, slot.epoch, finishes);
+            match begin(now, time, of, running, router, record, tracer) {
                 Begun::Handler => running.instance.run(fuel),
                 Begun::NoHandler => Progress::Idle,
                 Begun::Nothing => return,
@@ -93,9 +95,9 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
 
     /// A handler has ended well: what it asked for happens.
     fn finish(&mut self, now: Instant, place: usize, time: Timestamp) {
-        let Self { instances, router, log, actuations, record, changed, .. } = self;
+        let Self { instances, router, log, actuations, record, changed, tracer, .. } = self;
         let Some(slot) = instances.at(place) else { return };
-        let Slot { id, running, commit, dropped, .. } = slot;
+        let Slot { id, epoch, running, commit, dropped, .. } = slot;
         let Some(running) = running.as_deref_mut() else { return };
         let Running { instance, profile, timers, current, asked, log: lines, silenced, .. } =
             &mut *running;
@@ -103,9 +105,15 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         for effect in instance.effects() {
             match effect {
                 Effect::Publish { output, record: bytes } => {
-                    if !publish(now, time, router, *id, profile, output, bytes, record) {
+                    let seq = publish(now, time, router, *id, profile, output, bytes, record);
+                    if seq.is_none() {
                         *dropped = dropped.saturating_add(1);
                     }
+                    tracer.note(|| {
+                        let print = print(if seq.is_some() { record } else { bytes });
+                        let output = u8::try_from(output).unwrap_or(u8::MAX);
+                        Trace::Published { instance: *id, epoch: *epoch, output, seq, print }
+                    });
                 }
                 Effect::Request { peer, resource, number, record: bytes } => {
                     if ask(now, router, *id, profile, (peer, resource, number), bytes, record) {
@@ -139,6 +147,8 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
                 }
             }
         }
+        let fuel = instance.fuel_used();
+        tracer.note(|| Trace::Ends { instance: *id, epoch: *epoch, trap: None, fuel });
         let done = current.take();
         running.timer_was_last = matches!(done, Some(Current::Timer(_)));
         commit.is_dirty = true;
@@ -146,7 +156,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
             Some(Current::Start) => running.is_fresh = false,
             Some(Current::Routed { .. }) => router.handled(now, *id),
             Some(Current::Run) => {
-                let (id, fuel) = (*id, running.instance.fuel_used());
+                let id = *id;
                 self.ran(now, id, result, fuel);
             }
             _ => {}
@@ -171,7 +181,8 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
     /// from its last commit, after a while.
     fn trapped(&mut self, now: Instant, place: usize, trap: Trap) {
         let Some(slot) = self.instances.at(place) else { return };
-        let id = slot.id;
+        let (id, epoch) = (slot.id, slot.epoch);
+        let fuel = slot.running.as_ref().map_or(0, |running| running.instance.fuel_used());
         let code = match trap {
             Trap::FuelBudget => ErrorCode::OutOfFuel,
             Trap::MemoryLimit => ErrorCode::OutOfMemory,
@@ -179,6 +190,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
             _ => ErrorCode::Trapped,
         };
         slot.running = None;
+        self.tracer.note(|| Trace::Ends { instance: id, epoch, trap: Some(trap), fuel });
         self.say(now, Some(id), Level::Error, format_args!("a handler {trap}"));
         self.fault(now, id, code);
     }
@@ -235,15 +247,18 @@ fn give_samples<I: HostInstance>(running: &mut Running<I>, samples: &[super::Sam
 fn begin<I: HostInstance>(
     now: Instant,
     time: Timestamp,
-    (id, finishes): (InstanceId, bool),
+    (id, epoch, finishes): (InstanceId, Epoch, bool),
     running: &mut Running<I>,
     router: &mut Router,
     record: &mut Vec<u8>,
+    tracer: &mut Tracer,
 ) -> Begun {
     let uncertainty = time.uncertainty.map(u64::from);
+    let mut given = Given::Start;
     let (event, current) = if finishes {
         let Running { profile, asked, .. } = running;
         let Some(event) = router.next(id) else { return Begun::Nothing };
+        given = given_by(&event);
         let event = routed(event, profile, asked, record);
         (event.0, Current::Routed { service: event.1 })
     } else if running.is_fresh {
@@ -258,16 +273,35 @@ fn begin<I: HostInstance>(
             None => {
                 let Running { profile, asked, .. } = running;
                 let Some(event) = router.next(id) else { return Begun::Nothing };
+                given = given_by(&event);
                 let event = routed(event, profile, asked, record);
                 (event.0, Current::Routed { service: event.1 })
             }
         }
     };
+    given = match current {
+        Current::Start | Current::Routed { .. } => given,
+        Current::Timer(timer) => Given::Timer(timer),
+        Current::Change => Given::Change,
+        Current::Run => Given::Run,
+    };
+    tracer.note(|| Trace::Begins { instance: id, epoch, given });
     running.current = Some(current);
     match running.instance.begin(&event, time.micros, uncertainty) {
         Ok(true) => Begun::Handler,
         Ok(false) => Begun::NoHandler,
         Err(_) => Begun::Broken,
+    }
+}
+
+/// What the router gives, for those who check it.
+fn given_by(event: &router::Event<'_>) -> Given {
+    match *event {
+        router::Event::Message { input, stream, seq, payload, every, .. } => {
+            let print = if TRACES { print(payload.as_bytes()) } else { 0 };
+            Given::Message { input, stream, seq, every, print }
+        }
+        router::Event::Request { .. } | router::Event::Reply { .. } => Given::Call,
     }
 }
 
@@ -374,11 +408,13 @@ fn publish(
     output: u32,
     bytes: &[u8],
     buf: &mut Vec<u8>,
-) -> bool {
-    let Ok(output) = u8::try_from(output) else { return false };
-    let schema = profile.outputs.get(usize::from(output));
-    let payload = schema.and_then(|schema| to_payload(schema, bytes, buf));
-    payload.is_some_and(|payload| router.publish(now, id, output, sampled, payload).is_ok())
+) -> Option<Seq> {
+    let output = u8::try_from(output).ok()?;
+    let schema = profile.outputs.get(usize::from(output))?;
+    let len = to_payload(schema, bytes, buf)?.as_bytes().len();
+    buf.truncate(len);
+    let payload = Payload::new(buf).ok()?;
+    router.publish(now, id, output, sampled, payload).ok()
 }
 
 fn ask(

@@ -25,6 +25,7 @@ use crate::log::Log;
 use crate::migrate::Restoring;
 use crate::router::Router;
 use crate::site::{self, Own, Site};
+use crate::trace::Tracer;
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -83,6 +84,7 @@ pub struct Node<E, H: CapsuleHost> {
     discovery: Discovery,
     serve: Serve<Peer, FETCHING_PEERS>,
     log: Log,
+    tracer: Tracer,
     restoring: Vec<Restoring>,
     /// A state that is too long for a record, and extents of such that are to be given back.
     long: Option<Long>,
@@ -214,6 +216,7 @@ impl Boot {
             discovery: Discovery::new(config.discovery, link.own_id(), Role::Node, seed),
             serve: Serve::new(Rate::default()),
             log: Log::new(config.log),
+            tracer: Tracer::default(),
             restoring: Vec::new(),
             long: None,
             leftover: states::leftovers(flash, &store),
@@ -271,6 +274,13 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
     /// missing. For whoever shows them on the spot.
     pub fn log(&self, from: u32) -> impl Iterator<Item = LogLine<'_>> {
         self.log.since(from)
+    }
+
+    /// What it has done since this was asked last. Work is bounded by what that is.
+    #[cfg(any(test, feature = "test-util"))]
+    pub fn traces(&mut self) -> Vec<crate::trace::Trace> {
+        let is_up = |slot: &&crate::instances::Slot<H::Instance>| slot.running.is_some();
+        self.tracer.take(self.instances.iter().filter(is_up).map(|slot| (slot.id, slot.epoch)))
     }
 
     /// The time as well as the node knows it.

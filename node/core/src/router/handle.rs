@@ -25,6 +25,8 @@ pub enum Event<'a> {
         sampled: Timestamp,
         /// Its value.
         payload: Payload<'a>,
+        /// Whether it came on an `every` wire.
+        every: bool,
     },
     /// Somebody asks; to be answered with [`Router::respond`].
     Request {
@@ -254,11 +256,11 @@ impl Instance {
     /// The first message, for the first of its inputs.
     fn next_message(&mut self) -> Option<Event<'_>> {
         let entry = self.inbox.first()?;
-        let (stream, seq, sampled) = (entry.stream, entry.seq, entry.sampled);
+        let (stream, seq, sampled, every) = (entry.stream, entry.seq, entry.sampled, entry.every);
         let input = u8::try_from(entry.ports.trailing_zeros()).ok()?;
         let payload = Payload::new(&entry.payload).ok()?;
         self.current = Some(Current::Message(input));
-        Some(Event::Message { input, stream, seq, sampled, payload })
+        Some(Event::Message { input, stream, seq, sampled, payload, every })
     }
 
     /// Puts a message for `every` wires into the outbox, if need be at the cost of others.

@@ -1,0 +1,215 @@
+//! What has to hold, whatever happens: the promises of the mesh, each as a program that watches it.
+//!
+//! A [`Checker`] sees every [`Event`], looks at the [`Mesh`] now and then, and once more when all is at
+//! rest. What it finds wrong is a [`Violation`]. [`Checkers`] are all of them.
+
+use crate::{Event, Host};
+use capmesh_wire::Instant;
+use std::fmt;
+use std::time::Duration;
+
+/// Watches over one promise. Its memory is bounded by the size of the mesh, not by how long it runs.
+pub trait Checker {
+    /// What it is called: the name of its file.
+    fn name(&self) -> &'static str;
+
+    /// Something has happened.
+    ///
+    /// # Errors
+    /// If it must not.
+    fn see(&mut self, at: Instant, event: &Event) -> Verdict;
+
+    /// Time has passed: about [`EVERY`] since this was called last.
+    ///
+    /// # Errors
+    /// If the mesh is not as it must be at any time.
+    fn look(&mut self, at: Instant, mesh: &dyn Mesh) -> Verdict {
+        let _ = (at, mesh);
+        Ok(())
+    }
+
+    /// Nothing has gone wrong for a long time, and nothing is under way.
+    ///
+    /// # Errors
+    /// If the mesh is not as it must be then.
+    fn at_rest(&mut self, at: Instant, mesh: &dyn Mesh) -> Verdict {
+        let _ = (at, mesh);
+        Ok(())
+    }
+}
+
+/// How often checkers look at the mesh.
+pub const EVERY: Duration = Duration::from_secs(1);
+
+/// Whether a promise was kept.
+pub type Verdict = Result<(), Box<Violation>>;
+
+/// What checkers can ask of a mesh.
+pub trait Mesh {
+    /// The nodes, be they on or off.
+    fn nodes(&self) -> Vec<Host>;
+
+    /// How full the tables and queues of a host are: of a node, the gateway, the registry. Nothing if it
+    /// is off.
+    fn gauges(&self, host: Host) -> Vec<Gauge>;
+
+    /// Who is to run what, as the gateway has decided it; `None` while there is no gateway.
+    fn plan(&self) -> Option<Vec<Planned>>;
+}
+
+/// How full something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gauge {
+    /// What it is.
+    pub name: &'static str,
+    /// How much it holds.
+    pub has: u64,
+    /// How much it may hold.
+    pub most: u64,
+}
+
+/// A row of the gateway's plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Planned {
+    /// The instance.
+    pub instance: u32,
+    /// Its epoch.
+    pub epoch: u32,
+    /// The node that is to run it.
+    pub host: Host,
+    /// Whether the gateway has heard that it does.
+    pub is_running: bool,
+    /// Whether it is known to fail: its capsule traps again and again.
+    pub has_failed: bool,
+}
+
+/// A promise that was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The checker that says so.
+    pub promise: &'static str,
+    /// When.
+    pub at: Instant,
+    /// Where.
+    pub host: Option<Host>,
+    /// Of which instance.
+    pub instance: Option<u32>,
+    /// What was seen.
+    pub seen: String,
+    /// What should have been seen.
+    pub should: String,
+}
+
+impl Violation {
+    /// Something was seen that should not have been.
+    #[must_use]
+    pub fn new(promise: &'static str, at: Instant, seen: impl Into<String>) -> Box<Self> {
+        let (seen, should) = (seen.into(), String::new());
+        Box::new(Self { promise, at, host: None, instance: None, seen, should })
+    }
+
+    /// Says what should have been seen.
+    #[must_use]
+    pub fn should(mut self: Box<Self>, should: impl Into<String>) -> Box<Self> {
+        self.should = should.into();
+        self
+    }
+
+    /// Says where.
+    #[must_use]
+    pub fn on(mut self: Box<Self>, host: Host) -> Box<Self> {
+        self.host = Some(host);
+        self
+    }
+
+    /// Says of which instance.
+    #[must_use]
+    pub fn of(mut self: Box<Self>, instance: u32) -> Box<Self> {
+        self.instance = Some(instance);
+        self
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {} us", self.promise, self.at.as_micros())?;
+        if let Some(host) = self.host {
+            write!(f, ", host {host}")?;
+        }
+        if let Some(instance) = self.instance {
+            write!(f, ", instance {instance}")?;
+        }
+        write!(f, ": {}", self.seen)?;
+        if self.should.is_empty() { Ok(()) } else { write!(f, "; should be: {}", self.should) }
+    }
+}
+
+impl std::error::Error for Violation {}
+
+/// All checkers.
+pub struct Checkers {
+    all: Vec<Box<dyn Checker>>,
+    next: Instant,
+}
+
+impl Default for Checkers {
+    /// Every checker there is.
+    fn default() -> Self {
+        Self { all: Vec::new(), next: Instant::ZERO }
+    }
+}
+
+impl Checkers {
+    /// Only these.
+    #[must_use]
+    pub const fn only(all: Vec<Box<dyn Checker>>) -> Self {
+        Self { all, next: Instant::ZERO }
+    }
+
+    /// Without the one of this name.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.all.retain(|checker| checker.name() != name);
+        self
+    }
+
+    /// Something has happened.
+    ///
+    /// # Errors
+    /// What the first checker that minds says.
+    pub fn see(&mut self, at: Instant, event: &Event) -> Verdict {
+        self.all.iter_mut().try_for_each(|checker| checker.see(at, event))
+    }
+
+    /// Whether [`Checkers::look`] wants to be called.
+    #[must_use]
+    pub fn is_due(&self, at: Instant) -> bool {
+        at >= self.next
+    }
+
+    /// Time has passed. Does nothing more often than every [`EVERY`].
+    ///
+    /// # Errors
+    /// What the first checker that minds says.
+    pub fn look(&mut self, at: Instant, mesh: &dyn Mesh) -> Verdict {
+        if !self.is_due(at) {
+            return Ok(());
+        }
+        self.next = at + EVERY;
+        self.all.iter_mut().try_for_each(|checker| checker.look(at, mesh))
+    }
+
+    /// All is at rest.
+    ///
+    /// # Errors
+    /// What the first checker that minds says.
+    pub fn at_rest(&mut self, at: Instant, mesh: &dyn Mesh) -> Verdict {
+        self.all.iter_mut().try_for_each(|checker| checker.at_rest(at, mesh))
+    }
+}
+
+impl fmt::Debug for Checkers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.all.iter().map(|checker| checker.name())).finish()
+    }
+}
