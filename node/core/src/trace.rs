@@ -22,6 +22,8 @@ pub enum Trace {
         runs: bool,
         /// Whether it stops by itself when it has not heard of the gateway for some time.
         leased: bool,
+        /// The most fuel that one of its handlers may use.
+        fuel: u64,
         /// The state that it goes on from; `None` if it begins afresh.
         from: Option<Restored>,
     },
@@ -64,6 +66,8 @@ pub enum Trace {
         seq: Option<Seq>,
         /// Of its payload; of the record, if that does not fit its schema.
         print: u64,
+        /// What its wires promise.
+        promise: Promise,
     },
     /// The state of an instance is taken, and on its way into flash.
     Taken {
@@ -71,8 +75,10 @@ pub enum Trace {
         instance: InstanceId,
         /// In which epoch.
         epoch: Epoch,
-        /// Of the capsule's state.
+        /// Of all of it.
         print: u64,
+        /// Of the capsule's part of it.
+        memory: u64,
         /// Whether it is the last one here, for another node to go on from.
         moves: bool,
     },
@@ -92,10 +98,26 @@ pub struct Restored {
     pub epoch: Epoch,
     /// Of which capsule.
     pub capsule: Digest,
-    /// Of the capsule's state, as it was taken.
+    /// Of all of it.
     pub print: u64,
-    /// Of the state that the instance has now; `None` if the host cannot say.
+    /// Of the capsule's part of it.
+    pub memory: u64,
+    /// Of that part as it would be if it were taken now; `None` if the host cannot say.
     pub now: Option<u64>,
+    /// Whether it was the last one where it was taken: else what the instance did after it may have been
+    /// seen by others.
+    pub is_last: bool,
+}
+
+/// What the wires promise that begin at an output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Promise {
+    /// The newest message will do.
+    Latest,
+    /// Every message arrives, but for those that the outbox had no room for.
+    EveryThatFits,
+    /// Every message arrives: the producer waits for room.
+    Every,
 }
 
 /// What a handler handles.

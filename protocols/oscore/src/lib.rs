@@ -112,6 +112,8 @@ mod uri;
 #[cfg(not(feature = "proxy-uri"))]
 #[path = "uri/absent.rs"]
 mod uri;
+#[cfg(feature = "test-util")]
+pub mod witness;
 
 pub use binding::Binding;
 pub use class::{Class, class};

@@ -58,8 +58,6 @@ pub enum Event {
         key: u64,
         /// The nonce.
         nonce: [u8; 13],
-        /// What was encrypted: the same again under the same nonce gives nothing away.
-        text: u64,
     },
     /// A host starts: a node, the gateway, the registry.
     Booted {

@@ -52,7 +52,8 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         self.check_budget(profile.ram, profile.fuel_per_second)?;
         let surroundings = profile.surroundings(&manifest.capsule, Some(&row))?;
         let mut instance = self.make(held.module, &profile, surroundings)?;
-        let state = self.state(flash, id).map(Snapshot::parse).transpose();
+        let bytes = self.state(flash, id);
+        let state = bytes.map(Snapshot::parse).transpose();
         let mut state = state.map_err(|error| Reason::new(ErrorCode::Malformed).because(error))?;
         if let Some(other) = state.filter(|state| state.header().capsule != row.capsule) {
             let Header { capsule: before, layout, .. } = *other.header();
@@ -79,11 +80,19 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         if run {
             self.router.run(id);
         }
-        let from =
-            || Some(restored(&*instance, state.as_ref()?, held.module, self.config.snapshot));
-        let (capsule, leased) = (row.capsule, row.lease_ms.is_some());
-        let up = |from| Trace::Up { instance: id, epoch, capsule, runs: run, leased, from };
-        self.tracer.note(|| up(from()));
+        let from = || {
+            let state = (state.as_ref()?, bytes.unwrap_or_default());
+            Some(restored(&*instance, state, held.module, self.config.snapshot))
+        };
+        self.tracer.note(|| Trace::Up {
+            instance: id,
+            epoch,
+            capsule: row.capsule,
+            runs: run,
+            leased: row.lease_ms.is_some(),
+            fuel: profile.limits.handler_fuel,
+            from: from(),
+        });
         let mut running = Running::new(now, instance, profile, self.log.allowance(now));
         (running.timers, running.is_fresh) = (timers, state.is_none());
         if let Some(slot) = self.instances.get_mut(id) {
@@ -123,16 +132,18 @@ fn restore<I: HostInstance>(instance: &mut I, state: &Snapshot<'_>) -> Result<()
 /// What an instance goes on from, for those who check it.
 fn restored<I: HostInstance>(
     instance: &I,
-    state: &Snapshot<'_>,
+    (state, bytes): (&Snapshot<'_>, &[u8]),
     module: &[u8],
     limit: u32,
 ) -> Restored {
     let Header { epoch, capsule, .. } = *state.header();
+    let is_last = migrate::is_last(state);
     let mut now = Vec::new();
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let has = instance.snapshot(module, &mut now, limit).is_ok();
-    let taken = print(state.section(SectionKind::Runtime).unwrap_or_default());
-    Restored { epoch, capsule, print: taken, now: has.then(|| print(&now)) }
+    let memory = print(state.section(SectionKind::Runtime).unwrap_or_default());
+    let print_now = has.then(|| print(&now));
+    Restored { epoch, capsule, print: print(bytes), memory, now: print_now, is_last }
 }
 
 /// The timers that go on.

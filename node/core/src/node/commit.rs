@@ -118,8 +118,8 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         if let Some(slot) = self.instances.get_mut(id) {
             let epoch = slot.epoch;
             self.tracer.note(|| {
-                let print = print(runtime_of(&bytes));
-                Trace::Taken { instance: id, epoch, print, moves }
+                let (print, memory) = (print(&bytes), print(runtime_of(&bytes)));
+                Trace::Taken { instance: id, epoch, print, memory, moves }
             });
             let ticket = if let Kept::With(ticket) = kept { Some(ticket) } else { None };
             let is_wanted = moves || slot.commit.wanted.is_some();

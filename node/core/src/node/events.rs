@@ -112,7 +112,9 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
                     tracer.note(|| {
                         let print = print(if seq.is_some() { record } else { bytes });
                         let output = u8::try_from(output).unwrap_or(u8::MAX);
-                        Trace::Published { instance: *id, epoch: *epoch, output, seq, print }
+                        let promise = router.promise(*id, output);
+                        let (instance, epoch) = (*id, *epoch);
+                        Trace::Published { instance, epoch, output, seq, print, promise }
                     });
                 }
                 Effect::Request { peer, resource, number, record: bytes } => {

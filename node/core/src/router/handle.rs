@@ -4,6 +4,7 @@ use super::inbox::Entry;
 use super::instance::{Current, Instance, State, free};
 use super::output::Stored;
 use super::{JUMP, Router};
+use crate::trace::Promise;
 use capmesh_wire::clock::Timestamp;
 use capmesh_wire::message::Stream;
 use capmesh_wire::plan::Overflowing;
@@ -231,6 +232,17 @@ impl Router {
             self.pass_on(at, output);
         }
         Ok(seq)
+    }
+
+    /// What the wires promise that begin at an output.
+    pub(crate) fn promise(&self, instance: InstanceId, output: u8) -> Promise {
+        let found = self.index(instance).and_then(|at| self.instances.get(at));
+        match found.and_then(|found| found.outputs.get(usize::from(output))) {
+            Some(output) if !output.every => Promise::Latest,
+            Some(output) if output.overflow == Overflowing::PauseProducer => Promise::Every,
+            Some(_) => Promise::EveryThatFits,
+            None => Promise::Latest,
+        }
     }
 
     /// Gives a message to an instance, if it is the one that comes next.

@@ -3,6 +3,10 @@
 //! A [`Checker`] sees every [`Event`], looks at the [`Mesh`] now and then, and once more when all is at
 //! rest. What it finds wrong is a [`Violation`]. [`Checkers`] are all of them.
 
+pub mod nonces;
+
+pub use nonces::Nonces;
+
 use crate::{Event, Host};
 use capmesh_wire::Instant;
 use std::fmt;
@@ -155,7 +159,7 @@ pub struct Checkers {
 impl Default for Checkers {
     /// Every checker there is.
     fn default() -> Self {
-        Self { all: Vec::new(), next: Instant::ZERO }
+        Self::only(vec![Box::new(Nonces::default())])
     }
 }
 
