@@ -16,19 +16,25 @@
 
 pub mod capsules;
 pub mod checkers;
+mod clock;
 pub mod event;
 mod gate;
 mod machine;
+pub mod net;
 mod registry;
 mod site;
 mod world;
 
+pub use clock::Clock;
 pub use event::{Event, Fingerprint};
 pub use gate::{Doom, Gate};
 pub use machine::Machine;
+pub use net::Net;
 pub use registry::Registry;
-pub use site::{Dice, GATEWAY, OPERATOR, PUBLISHER, REGISTRY, SITE, address, claim, key, node_id};
-pub use world::{Faults, World};
+pub use site::{
+    Dice, GATEWAY, OPERATOR, PUBLISHER, REGISTRY, SITE, address, claim, host_of, key, node_id,
+};
+pub use world::{FlashTimes, World};
 
 /// The number of a host: nodes from 1, others above 60,000.
 pub type Host = u16;

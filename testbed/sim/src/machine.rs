@@ -1,5 +1,7 @@
 //! A node, its flash, and what it has done to the world.
 
+use crate::Host;
+use crate::clock::Clock;
 use crate::site::{Dice, identity, name, scalar};
 use crate::world::MTU;
 use capmesh_coap::endpoint::{self, Endpoint};
@@ -7,26 +9,34 @@ use capmesh_coap::relay::Relaying;
 use capmesh_node::flash::nor::{Nor, Tear};
 use capmesh_node::flash::{Op, Store, kinds};
 use capmesh_node::site::Members;
-use capmesh_node::{Boot, Config, Node};
+use capmesh_node::trace::Trace;
+use capmesh_node::{Boot, Config, Node, Output};
 use capmesh_runtime::Runtime;
 use capmesh_session::{RelayEndpoint, Sessions};
 use capmesh_wire::Instant;
 use rand_core::RngCore;
+use std::net::SocketAddr;
 
 pub(crate) type Core = RelayEndpoint<Members, Dice, 16, 4, MTU, 24, 16, 8, 128, 16_384, 4>;
 
 /// A node, its flash, and what it has done to the world.
 #[derive(Debug)]
 pub struct Machine {
-    pub(crate) n: u8,
+    pub(crate) n: Host,
     config: Config,
     pub(crate) nor: Nor,
     pub(crate) node: Option<Box<Node<Core, Runtime>>>,
-    /// When the operation that flash works on is done, and what it is.
-    pub(crate) flashing: Option<(Instant, OwnedOp)>,
-    /// What its actuators were set to.
+    /// The operation that flash works on, and its number.
+    pub(crate) flashing: Option<(u64, OwnedOp)>,
+    /// Its clock, which begins anew at each start.
+    pub clock: Clock,
+    ppm: i32,
+    /// What its actuators were set to, and when in the world's time.
     pub actuations: Vec<(Instant, u8, f64)>,
-    boots: u32,
+    /// How often it has started.
+    pub boots: u32,
+    /// Operations of flash so far.
+    pub(crate) operations: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -44,9 +54,25 @@ impl OwnedOp {
     }
 }
 
+/// What a node has just done.
+pub(crate) enum Done {
+    /// Nothing: there is nothing to do now.
+    Nothing,
+    /// A slice of a handler, or something else that is not over.
+    Slice,
+    /// It sends a datagram, at the start of the buffer.
+    Sent { to: SocketAddr, len: usize },
+    /// It has flash begin an operation.
+    Began { number: u64, erases: bool },
+    /// It sets an actuator.
+    Actuated { actuator: u8, value: f64 },
+    /// It wants to start anew.
+    Reboot,
+}
+
 impl Machine {
     /// A new node, which has its key and belongs to no site.
-    pub(crate) fn new(n: u8, config: Config) -> Self {
+    pub(crate) fn new(n: Host, config: Config) -> Self {
         let mut nor = Nor::new(config.flash.geometry, config.flash.bytes());
         let mut own = scalar(n).to_vec();
         own.extend_from_slice(name(n).as_bytes());
@@ -61,17 +87,78 @@ impl Machine {
             nor.apply(op.op()).unwrap();
             let _ = store.flashed(nor.bytes(), Ok(()));
         }
-        Self { n, config, nor, node: None, flashing: None, actuations: Vec::new(), boots: 0 }
+        Self {
+            n,
+            config,
+            nor,
+            node: None,
+            flashing: None,
+            clock: Clock::new(Instant::ZERO, Instant::ZERO),
+            ppm: 0,
+            actuations: Vec::new(),
+            boots: 0,
+            operations: 0,
+        }
     }
 
     /// The power comes back.
-    pub(crate) fn boot(&mut self, now: Instant, seed: u64) {
+    pub(crate) fn boot(&mut self, world: Instant, seed: u64) {
         self.boots += 1;
+        let mut dice = Dice(seed).fork(u64::from(self.boots));
+        self.clock = Clock::new(world, Instant::from_micros(dice.below(1_000_000)));
+        self.clock.drift(world, self.ppm);
+        let now = self.clock.local(world);
         let flash = self.nor.bytes();
-        let boot = Boot::new(self.config.clone(), flash, [9; 32]).unwrap();
-        let link = core(self.n, seed ^ u64::from(self.boots) << 48);
-        let node = boot.start(now, flash, link, Runtime::new(), seed + u64::from(self.boots));
+        let mut random = [0; 32];
+        dice.fill_bytes(&mut random);
+        let boot = Boot::new(self.config.clone(), flash, random).unwrap();
+        let link = core(self.n, dice.fork(1));
+        let node = boot.start(now, flash, link, Runtime::new(), dice.roll());
         self.node = Some(Box::new(node));
+    }
+
+    /// Its clock runs too fast by so many millionths, whatever happens to it.
+    pub(crate) fn drift(&mut self, now: Instant, ppm: i32) {
+        self.ppm = ppm;
+        self.clock.drift(now, ppm);
+    }
+
+    /// Lets the node do the next thing that is to be done now.
+    pub(crate) fn poll(&mut self, world: Instant, buf: &mut [u8]) -> Done {
+        let now = self.clock.local(world);
+        let Some(node) = &mut self.node else { return Done::Nothing };
+        let op = match node.poll(now, self.nor.bytes(), buf) {
+            None if node.poll_timeout().is_some_and(|at| at <= now) => return Done::Slice,
+            None => return Done::Nothing,
+            Some(Output::Transmit { to, bytes }) => return Done::Sent { to, len: bytes.len() },
+            Some(Output::Actuate { actuator, value }) => {
+                self.actuations.push((world, actuator, value));
+                return Done::Actuated { actuator, value };
+            }
+            Some(Output::Reboot) => return Done::Reboot,
+            Some(Output::Program { at, bytes }) => OwnedOp::Program { at, bytes: bytes.to_vec() },
+            Some(Output::Erase { at }) => OwnedOp::Erase { at },
+        };
+        self.operations += 1;
+        let erases = matches!(op, OwnedOp::Erase { .. });
+        assert!(self.flashing.replace((self.operations, op)).is_none(), "one at a time");
+        Done::Began { number: self.operations, erases }
+    }
+
+    /// What the node has done since this was asked last.
+    pub(crate) fn traces(&mut self) -> Vec<Trace> {
+        self.node.as_mut().map(|node| node.traces()).unwrap_or_default()
+    }
+
+    /// When it wants to be polled, in the world's time.
+    pub(crate) fn timeout(&self) -> Option<Instant> {
+        Some(self.clock.world(self.node.as_ref()?.poll_timeout()?))
+    }
+
+    /// What its flash holds, and how worn it is.
+    #[must_use]
+    pub const fn flash(&self) -> &Nor {
+        &self.nor
     }
 
     /// Whether it is on.
@@ -89,8 +176,7 @@ impl Machine {
     }
 }
 
-fn core(n: u8, seed: u64) -> Core {
-    let mut dice = Dice(seed ^ u64::from(n) << 40);
+fn core(n: Host, mut dice: Dice) -> Core {
     let config = endpoint::Config { nstart: 8, ..endpoint::Config::default() };
     let sessions = Sessions::new(
         Instant::ZERO,

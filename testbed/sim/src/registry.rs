@@ -1,19 +1,21 @@
 //! Who has the capsules: what a registry does for nodes and gateways.
 
 use crate::capsules::Packed;
+use crate::clock::Clock;
 use crate::site::{Dice, REGISTRY, identity, roster};
 use crate::world::MTU;
 use capmesh_blob::serve::{Held, Rate, ReadError};
 use capmesh_blob::{Geometry, Serve, Store};
 use capmesh_coap::Code;
 use capmesh_coap::echo::EchoKey;
-use capmesh_coap::endpoint::{Config, Endpoint, Via};
+use capmesh_coap::endpoint::{self, Config, Endpoint, Via};
 use capmesh_coap::server::{Done, Handled, Reply, Request, Resource, Route, Server, ServerConfig};
 use capmesh_gateway::endpoint::Members;
 use capmesh_session::{Peer, Replaceable, SecureEndpoint, Sessions};
 use capmesh_transfer::BlobResource;
 use capmesh_wire::registry::Resolved;
 use capmesh_wire::{Digest, Instant, Revision, Roster, cbor, paths};
+use rand_core::RngCore;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
@@ -22,7 +24,14 @@ type Core = SecureEndpoint<Sessions<Members, Dice, 32, 8>, MTU, 32, 32, 4, 256, 
 /// Who has the capsules.
 #[derive(Debug)]
 pub struct Registry {
-    pub(crate) core: Box<Core>,
+    core: Option<Box<Core>>,
+    /// Its clock, which begins anew at each start.
+    pub clock: Clock,
+    ppm: i32,
+    roster: Vec<u8>,
+    seed: u64,
+    /// How often it has started.
+    pub starts: u64,
     server: Box<Server<Peer, 2, 4, 16_384>>,
     serve: Serve<Peer, 32>,
     shelf: Shelf,
@@ -38,18 +47,69 @@ struct Shelf {
 
 impl Registry {
     pub(crate) fn new(seed: u64) -> Self {
-        let dice = Dice(seed ^ 0x7e61);
-        let mut members = Members::default();
-        members.replace(&Roster::from_trusted(&roster()).unwrap());
-        let config = capmesh_session::Config::for_host();
-        let sessions = Sessions::new(Instant::ZERO, config, identity(REGISTRY), members, dice);
-        let config = Config { nstart: 8, ..Config::default() };
         Self {
-            core: Box::new(SecureEndpoint::new(Endpoint::new(config, sessions, [7; 16]))),
+            core: None,
+            clock: Clock::new(Instant::ZERO, Instant::ZERO),
+            ppm: 0,
+            roster: roster(),
+            seed,
+            starts: 0,
             server: Box::new(Server::new(ServerConfig::default(), EchoKey::new([8; 16]))),
             serve: Serve::new(Rate::default()),
             shelf: Shelf::default(),
             served: 0,
+        }
+    }
+
+    /// Starts with the capsules and the roster that it has.
+    pub(crate) fn start(&mut self, world: Instant) {
+        self.starts += 1;
+        let mut dice = Dice(self.seed).fork(self.starts);
+        self.clock = Clock::new(world, Instant::from_micros(dice.below(1_000_000)));
+        self.clock.drift(world, self.ppm);
+        let mut members = Members::default();
+        members.replace(&Roster::from_trusted(&self.roster).unwrap());
+        let mut seed = [0; 16];
+        dice.fill_bytes(&mut seed);
+        let config = capmesh_session::Config::for_host();
+        let now = self.clock.local(world);
+        let sessions = Sessions::new(now, config, identity(REGISTRY), members, dice);
+        let config = Config { nstart: 8, ..Config::default() };
+        self.core = Some(Box::new(SecureEndpoint::new(Endpoint::new(config, sessions, seed))));
+        *self.server = Server::new(ServerConfig::default(), EchoKey::new([8; 16]));
+        self.serve = Serve::new(Rate::default());
+    }
+
+    /// Is killed: sessions are lost.
+    pub(crate) fn kill(&mut self) {
+        self.core = None;
+    }
+
+    /// Whether it runs.
+    #[must_use]
+    pub const fn is_on(&self) -> bool {
+        self.core.is_some()
+    }
+
+    /// Its clock runs too fast by so many millionths.
+    pub(crate) fn drift(&mut self, now: Instant, ppm: i32) {
+        self.ppm = ppm;
+        self.clock.drift(now, ppm);
+    }
+
+    /// When it wants to be polled, in the world's time.
+    pub(crate) fn timeout(&self) -> Option<Instant> {
+        Some(self.clock.world(self.core.as_ref()?.poll_timeout()?))
+    }
+
+    /// Lets it do what is to be done now. Gives datagrams to `post`.
+    pub(crate) fn flush(&mut self, world: Instant, mut post: impl FnMut(SocketAddr, &[u8])) {
+        let now = self.clock.local(world);
+        let mut buf = [0; MTU];
+        while let Some(output) = self.core.as_mut().and_then(|core| core.poll(now, &mut buf)) {
+            if let endpoint::Output::Transmit { to, len } = output {
+                post(to, &buf[..len]);
+            }
         }
     }
 
@@ -64,12 +124,14 @@ impl Registry {
         self.shelf.tags.insert(tag.to_owned(), digest);
     }
 
-    pub(crate) fn datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
+    pub(crate) fn datagram(&mut self, world: Instant, from: SocketAddr, via: Via, bytes: &[u8]) {
+        let now = self.clock.local(world);
+        let Self { core, server, serve, shelf, served, .. } = self;
+        let Some(core) = core else { return };
         let mut scratch = [0; MTU];
-        let event = self.core.handle(now, from, Via::Unicast, bytes, &mut scratch);
+        let event = core.handle(now, from, via, bytes, &mut scratch);
         let Some(event) = event else { return };
         let mut roster = None;
-        let Self { core, server, serve, shelf, served, .. } = self;
         let mut tags = Tags { tags: &shelf.tags };
         let counted = Counted { shelf, served: std::cell::Cell::new(0) };
         let mut blobs = BlobResource::new(serve, &counted, |_| Ok(()));
@@ -81,9 +143,11 @@ impl Registry {
         ];
         server.handle(now, &mut **core, &mut routes, event, &mut vec![0; 2 * MTU]);
         *served += counted.served.get();
-        if let Some(roster) = roster.as_ref().and_then(|bytes| Roster::from_trusted(bytes).ok()) {
+        let Some(bytes) = roster else { return };
+        if let Ok(roster) = Roster::from_trusted(&bytes) {
             core.sessions_mut().roster_mut().replace(&roster);
             core.sessions_mut().revalidate(now);
+            self.roster = bytes;
         }
     }
 }

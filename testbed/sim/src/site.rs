@@ -1,11 +1,12 @@
 //! Who is who, and chance.
 
+use crate::Host;
 use capmesh_session::edhoc::{self, Identity};
 use capmesh_wire::cose::SigningKey;
 use capmesh_wire::roster::{EntriesWriter, Entry};
 use capmesh_wire::{Claim, Credential, Name, NodeId, Revision, Role, limits};
 use rand_core::{CryptoRng, RngCore};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// SplitMix64.
 #[derive(Clone, Debug)]
@@ -19,6 +20,18 @@ impl Dice {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
+    }
+
+    /// Chance of its own for whoever is called `label`, which takes nothing from this one.
+    #[must_use]
+    pub fn fork(&self, label: u64) -> Self {
+        let mut fork = Self(self.0 ^ label.wrapping_mul(0xd6e8_feb8_6659_fd93));
+        Self(fork.roll() ^ label.rotate_left(32))
+    }
+
+    /// Whether something happens that does so in so many of a thousand cases.
+    pub fn chance(&mut self, thousandths: u16) -> bool {
+        thousandths > 0 && self.below(1_000) < u64::from(thousandths)
     }
 
     /// A number below `bound`.
@@ -48,49 +61,63 @@ impl RngCore for Dice {
 
 impl CryptoRng for Dice {}
 
-/// The number that the site's key is made of; nodes are 1 and up.
-pub const SITE: u8 = 200;
+/// The number that the site's key is made of.
+pub const SITE: Host = 60_000;
 /// The gateway's.
-pub const GATEWAY: u8 = 201;
+pub const GATEWAY: Host = 60_001;
 /// The publisher's.
-pub const PUBLISHER: u8 = 202;
+pub const PUBLISHER: Host = 60_002;
 /// The registry's.
-pub const REGISTRY: u8 = 203;
+pub const REGISTRY: Host = 60_003;
 /// The operator's.
-pub const OPERATOR: u8 = 204;
+pub const OPERATOR: Host = 60_004;
 
-pub(crate) fn scalar(n: u8) -> [u8; 32] {
-    let mut scalar = [n; 32];
-    scalar[0] = 1;
+pub(crate) fn scalar(n: Host) -> [u8; 32] {
+    let [high, low] = n.to_be_bytes();
+    let mut scalar = [low; 32];
+    scalar[..2].copy_from_slice(&[1, high]);
     scalar
 }
 
 /// Somebody's key.
 #[must_use]
-pub fn key(n: u8) -> SigningKey {
+pub fn key(n: Host) -> SigningKey {
     SigningKey::from_bytes(&scalar(n)).unwrap()
 }
 
 /// Where somebody is.
 #[must_use]
-pub fn address(n: u8) -> SocketAddr {
-    SocketAddr::from(([10, 0, 0, n], 5683))
+pub fn address(n: Host) -> SocketAddr {
+    let [high, low] = n.to_be_bytes();
+    SocketAddr::from(([10, 0, high, low], 5683))
+}
+
+/// Who is there.
+#[must_use]
+pub fn host_of(address: SocketAddr) -> Option<Host> {
+    match address.ip() {
+        IpAddr::V4(ip) => match ip.octets() {
+            [10, 0, high, low] => Some(Host::from_be_bytes([high, low])),
+            _ => None,
+        },
+        IpAddr::V6(_) => None,
+    }
 }
 
 /// Somebody's id.
 #[must_use]
-pub fn node_id(n: u8) -> NodeId {
+pub fn node_id(n: Host) -> NodeId {
     key(n).id()
 }
 
 /// What a node prints at its first start.
 #[must_use]
-pub fn claim(n: u8) -> Claim {
+pub fn claim(n: Host) -> Claim {
     key(n).public_key().claim()
 }
 
 /// What somebody is called.
-pub(crate) fn name(n: u8) -> String {
+pub(crate) fn name(n: Host) -> String {
     match n {
         SITE => "site".into(),
         GATEWAY => "gateway".into(),
@@ -101,14 +128,14 @@ pub(crate) fn name(n: u8) -> String {
     }
 }
 
-pub(crate) fn credential(n: u8) -> Vec<u8> {
+pub(crate) fn credential(n: Host) -> Vec<u8> {
     let mut buf = [0; limits::CREDENTIAL];
     let name = name(n);
     let len = Credential::encode(Name::new(&name).unwrap(), &key(n).public_key(), &mut buf);
     buf[..len.unwrap()].to_vec()
 }
 
-pub(crate) fn identity(n: u8) -> Identity {
+pub(crate) fn identity(n: Host) -> Identity {
     let credential = edhoc::Credential::parse(&credential(n)).unwrap();
     Identity::new(&scalar(n), credential).unwrap()
 }

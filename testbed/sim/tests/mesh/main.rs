@@ -5,7 +5,7 @@ mod moves;
 mod site;
 
 use capmesh_gateway::api::{Answer, Deploy, InstanceRef, InstanceView, Migrate, Request};
-use capmesh_sim::{World, capsules};
+use capmesh_sim::{Host, World, capsules};
 use capmesh_wire::inventory::InstanceState;
 
 /// The pipeline source -> adder -> sink on three nodes.
@@ -48,7 +48,7 @@ fn with_stack(test: impl FnOnce() + Send + 'static) {
 }
 
 /// A world whose registry has the capsules; the source sends `count` messages, one each 20 ms.
-fn world(seed: u64, nodes: u8, count: u32) -> World {
+fn world(seed: u64, nodes: Host, count: u32) -> World {
     let mut world = World::new(seed, nodes, &capsules::config());
     world.registry.push("test/source:1", &capsules::source(count, 20_000));
     world.registry.push("test/adder:1", &capsules::adder());

@@ -4,7 +4,8 @@ use super::{
     PIPELINE, await_all, await_running, deploy, free_node, instance, migrate, with_stack, world,
 };
 use capmesh_gateway::api::{Answer, MigrationState, Request};
-use capmesh_sim::{Doom, World};
+use capmesh_node::flash::nor::Tear;
+use capmesh_sim::{Doom, Host, World};
 use std::time::Duration;
 
 /// Messages that go through.
@@ -151,12 +152,12 @@ fn falls_over(step: &str, victim: Victim, later: u64) {
     world.insist(&migrate("adder", &to));
     assert!(await_step(&mut world, step), "{what}: it does not come so far");
     world.run_for(Duration::from_micros(later));
-    let number = |name: &str| name.trim_start_matches('n').parse::<u8>().unwrap();
+    let number = |name: &str| name.trim_start_matches('n').parse::<Host>().unwrap();
     match victim {
         Victim::Gateway => world.kill_gateway(),
         Victim::Source | Victim::Target => {
             let n = number(if matches!(victim, Victim::Source) { &from } else { &to });
-            world.crash(n);
+            world.crash(n, Tear::Bits(later));
             world.run_for(Duration::from_millis(1_000));
             world.boot(n);
         }
@@ -174,8 +175,8 @@ fn a_lossy_network_changes_nothing() {
         // In the last three, answers to an earlier step of a move came in a later one.
         for seed in [1, 2, 3, 15, 16, 21] {
             let mut world = running(seed);
-            world.faults.loss = 10;
-            world.faults.duplication = 10;
+            world.net.weather.loss = 100;
+            world.net.weather.duplication = 100;
             for _ in 0..2 {
                 let to = free_node(&mut world);
                 world.insist(&migrate("adder", &to));
