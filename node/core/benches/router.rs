@@ -21,7 +21,7 @@ use capmesh_wire::plan::{Assignment, Delivery, Failover, Inbound, Outbound, Over
 use capmesh_wire::schema::{Field, FieldType};
 use capmesh_wire::{
     Digest, Epoch, InstanceId, Instant, List, Name, NodeId, Payload, Schema, Seq, Tag, Unit,
-    content_format, format,
+    content_format,
 };
 use core::hint::black_box;
 use core::net::SocketAddr;
@@ -55,31 +55,25 @@ fn with_capsule<T>(then: impl FnOnce(&Capsule<'_>) -> T) -> T {
     let schemas = [Schema::new(name("temperature"), 1, List::new(&fields).unwrap()).unwrap()];
     let ports = [Port { name: name("a"), schema: 0 }];
     then(&Capsule {
-        format: format::CAPSULE,
-        version: Tag::new("1").unwrap(),
-        abi: 1,
-        chunk_log2: 8,
-        root: Digest::of(b""),
-        needs: Needs {
-            memory: 0,
-            ram: 0,
-            fuel_per_second: 0,
-            fuel_per_handler: 0,
-            outbox_bytes: 8,
-            outbox_entries: 1,
-            timers: 0,
-            table_elements: 0,
-        },
         schemas: List::new(&schemas).unwrap(),
         inputs: List::new(&ports).unwrap(),
         outputs: List::new(&ports).unwrap(),
-        sensors: List::EMPTY,
-        actuators: List::EMPTY,
-        sources: List::EMPTY,
-        peers: List::EMPTY,
-        services: List::EMPTY,
-        config: List::EMPTY,
-        state: None,
+        ..Capsule::bare(
+            Tag::new("1").unwrap(),
+            1,
+            8,
+            Digest::of(b""),
+            Needs {
+                memory: 0,
+                ram: 0,
+                fuel_per_second: 0,
+                fuel_per_handler: 0,
+                outbox_bytes: 8,
+                outbox_entries: 1,
+                timers: 0,
+                table_elements: 0,
+            },
+        )
     })
 }
 

@@ -6,7 +6,6 @@ use capmesh_blob::{Geometry, Pages};
 use capmesh_wire::{
     BlobRef, CapsuleName, Digest, List, Manifest, Name, Schema, Tag, Unit, bundle,
     cose::SigningKey,
-    format,
     manifest::{Actuator, Capsule, Needs, Port, StateLayout},
     schema::{Field, FieldType},
 };
@@ -94,31 +93,27 @@ fn pack(
         [Field { name: Name::new("n")?, ty: FieldType::U64, unit: Unit::None, optional: false }];
     let schemas = [Schema::new(Name::new("number")?, 1, List::new(&field)?)?];
     let capsule = Capsule {
-        format: format::CAPSULE,
-        version: Tag::new("1")?,
-        abi: 1,
-        chunk_log2: CHUNK_LOG2,
-        root: blob.root,
-        needs: Needs {
-            memory: 1376,
-            ram: 6 << 10,
-            fuel_per_second: 50_000,
-            fuel_per_handler: 100_000,
-            outbox_bytes: 16,
-            outbox_entries: 2,
-            timers: 1,
-            table_elements: 0,
-        },
         schemas: List::new(&schemas)?,
         inputs: List::new(inputs)?,
         outputs: List::new(outputs)?,
-        sensors: List::EMPTY,
         actuators: List::new(actuators)?,
-        sources: List::EMPTY,
-        peers: List::EMPTY,
-        services: List::EMPTY,
-        config: List::EMPTY,
         state: Some(StateLayout { version: 1, oldest: 1 }),
+        ..Capsule::bare(
+            Tag::new("1")?,
+            1,
+            CHUNK_LOG2,
+            blob.root,
+            Needs {
+                memory: 1376,
+                ram: 6 << 10,
+                fuel_per_second: 50_000,
+                fuel_per_handler: 100_000,
+                outbox_bytes: 16,
+                outbox_entries: 2,
+                timers: 1,
+                table_elements: 0,
+            },
+        )
     };
     let manifest = Manifest {
         sequence: 1,

@@ -5,9 +5,7 @@ use capmesh_registry_store::{Backend, Basic, Push, Pushed, Refusal, Store, Trust
 use capmesh_wire::cose::SigningKey;
 use capmesh_wire::manifest::{Capsule, Needs};
 use capmesh_wire::roster::{EntriesWriter, Entry};
-use capmesh_wire::{
-    CapsuleName, Credential, Digest, List, Manifest, Name, Revision, Role, Roster, Tag, format,
-};
+use capmesh_wire::{CapsuleName, Credential, Digest, Manifest, Name, Revision, Role, Roster, Tag};
 
 /// When everything happens, unless a test says otherwise.
 pub(crate) const NOW: u64 = 1_790_000_000;
@@ -102,24 +100,13 @@ pub(crate) fn sign(module: &[u8], facts: Facts) -> Vec<u8> {
         module_digest: blob.digest,
         module_size: size,
         uri: None,
-        capsule: Capsule {
-            format: format::CAPSULE,
-            version: Tag::new("1.0.0").unwrap(),
-            abi: facts.abi,
-            chunk_log2: facts.chunk_log2,
-            root: blob.root,
+        capsule: Capsule::bare(
+            Tag::new("1.0.0").unwrap(),
+            facts.abi,
+            facts.chunk_log2,
+            blob.root,
             needs,
-            schemas: List::EMPTY,
-            inputs: List::EMPTY,
-            outputs: List::EMPTY,
-            sensors: List::EMPTY,
-            actuators: List::EMPTY,
-            sources: List::EMPTY,
-            peers: List::EMPTY,
-            services: List::EMPTY,
-            config: List::EMPTY,
-            state: None,
-        },
+        ),
     };
     let mut buf = [0; 2_048];
     let len = manifest.sign(&key(facts.by), &mut buf).unwrap();

@@ -4,7 +4,7 @@ use super::Catalog;
 use capmesh_wire::cose::SigningKey;
 use capmesh_wire::manifest::{Actuator, Capsule, Needs, Peer, Port, Service};
 use capmesh_wire::schema::{Field, FieldType, Schema, Unit};
-use capmesh_wire::{BlobRef, Digest, List, Manifest, Name, Tag, format, text::CapsuleName};
+use capmesh_wire::{BlobRef, Digest, List, Manifest, Name, Tag, text::CapsuleName};
 
 /// A capsule with what is said of it here. Schemas are `temperature` (0), `load` (1) and another
 /// `temperature` (2).
@@ -79,31 +79,30 @@ impl Recipe {
             .collect();
         let module = BlobRef::of_one_chunk(self.name.as_bytes(), 10).unwrap();
         let capsule = Capsule {
-            format: format::CAPSULE,
-            version: Tag::new("1.0.0").unwrap(),
-            abi: 1,
-            chunk_log2: 10,
-            root: module.root,
-            needs: Needs {
-                memory: 1_024,
-                ram: self.ram.max(1),
-                fuel_per_second: self.fuel,
-                fuel_per_handler: 100_000,
-                outbox_bytes: 256,
-                outbox_entries: 4,
-                timers: 1,
-                table_elements: 0,
-            },
             schemas: List::new(schemas).unwrap(),
             inputs: List::new(&inputs).unwrap(),
             outputs: List::new(&outputs).unwrap(),
             sensors: List::new(&sensors).unwrap(),
             actuators: List::new(&actuators).unwrap(),
-            sources: List::EMPTY,
             peers: List::new(&peers).unwrap(),
             services: List::new(&services).unwrap(),
             config: List::new(&config).unwrap(),
-            state: None,
+            ..Capsule::bare(
+                Tag::new("1.0.0").unwrap(),
+                1,
+                10,
+                module.root,
+                Needs {
+                    memory: 1_024,
+                    ram: self.ram.max(1),
+                    fuel_per_second: self.fuel,
+                    fuel_per_handler: 100_000,
+                    outbox_bytes: 256,
+                    outbox_entries: 4,
+                    timers: 1,
+                    table_elements: 0,
+                },
+            )
         };
         let manifest = Manifest {
             sequence: 1,

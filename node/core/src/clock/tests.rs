@@ -164,6 +164,6 @@ fn without_an_answer_it_asks_less_and_less_often() {
 
     // Nobody to ask.
     let mut keeper = Timekeeper::new(Config::default());
-    keeper.poll(Instant::from_secs(1), &mut bench.node, &|_| None);
+    keeper.poll(Instant::from_secs(1), &mut bench.node, &|_| None::<SocketAddr>);
     assert_eq!(keeper.poll_timeout(), Some(Instant::from_secs(3)));
 }

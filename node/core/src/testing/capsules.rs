@@ -5,7 +5,7 @@ use capmesh_blob::Geometry as Pieces;
 use capmesh_blob::pages::Pages;
 use capmesh_wire::bundle::{self, Pieces as BundlePieces};
 use capmesh_wire::manifest::{Capsule, Needs};
-use capmesh_wire::{BlobRef, CapsuleName, Digest, List, Manifest, Tag, format};
+use capmesh_wire::{BlobRef, CapsuleName, Digest, Manifest, Tag};
 use std::vec::Vec;
 
 /// A capsule: what its publisher has made of a module.
@@ -75,13 +75,12 @@ impl Recipe {
             module_digest: digest,
             module_size: module.size,
             uri: None,
-            capsule: Capsule {
-                format: format::CAPSULE,
-                version: Tag::new("1.0.0").unwrap(),
-                abi: 1,
-                chunk_log2: self.chunk_log2,
-                root: module.root,
-                needs: Needs {
+            capsule: Capsule::bare(
+                Tag::new("1.0.0").unwrap(),
+                1,
+                self.chunk_log2,
+                module.root,
+                Needs {
                     memory: 1_024,
                     ram: self.ram,
                     fuel_per_second: 1_000,
@@ -91,17 +90,7 @@ impl Recipe {
                     timers: 1,
                     table_elements: 0,
                 },
-                schemas: List::EMPTY,
-                inputs: List::EMPTY,
-                outputs: List::EMPTY,
-                sensors: List::EMPTY,
-                actuators: List::EMPTY,
-                sources: List::EMPTY,
-                peers: List::EMPTY,
-                services: List::EMPTY,
-                config: List::EMPTY,
-                state: None,
-            },
+            ),
         };
         let mut buf = [0; 2_048];
         let len = manifest.sign(&key(self.signer), &mut buf).unwrap();

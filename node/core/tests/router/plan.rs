@@ -8,7 +8,7 @@ use capmesh_wire::plan::{
 };
 use capmesh_wire::schema::{Field, FieldType, PayloadWriter};
 use capmesh_wire::{
-    Digest, Epoch, InstanceId, List, Name, NodeId, Payload, Schema, Tag, Unit, Value, format,
+    Digest, Epoch, InstanceId, List, Name, NodeId, Payload, Schema, Tag, Unit, Value,
 };
 use std::collections::BTreeMap;
 
@@ -119,31 +119,26 @@ pub(crate) fn with_capsule<T>(then: impl FnOnce(&Capsule<'_>) -> T) -> T {
     let outputs = [Port { name: name("out"), schema: 0 }];
     let services = [Service { name: name("double"), request: Some(0), response: Some(0) }];
     then(&Capsule {
-        format: format::CAPSULE,
-        version: Tag::new("1").unwrap(),
-        abi: 1,
-        chunk_log2: 8,
-        root: Digest::of(b""),
-        needs: Needs {
-            memory: 0,
-            ram: 0,
-            fuel_per_second: 0,
-            fuel_per_handler: 0,
-            outbox_bytes: 16,
-            outbox_entries: 2,
-            timers: 1,
-            table_elements: 0,
-        },
         schemas: List::new(&schemas).unwrap(),
         inputs: List::new(&inputs).unwrap(),
         outputs: List::new(&outputs).unwrap(),
-        sensors: List::EMPTY,
-        actuators: List::EMPTY,
-        sources: List::EMPTY,
-        peers: List::EMPTY,
         services: List::new(&services).unwrap(),
-        config: List::EMPTY,
-        state: None,
+        ..Capsule::bare(
+            Tag::new("1").unwrap(),
+            1,
+            8,
+            Digest::of(b""),
+            Needs {
+                memory: 0,
+                ram: 0,
+                fuel_per_second: 0,
+                fuel_per_handler: 0,
+                outbox_bytes: 16,
+                outbox_entries: 2,
+                timers: 1,
+                table_elements: 0,
+            },
+        )
     })
 }
 

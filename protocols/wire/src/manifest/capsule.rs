@@ -130,6 +130,35 @@ impl StateLayout {
 }
 
 impl<'a> Capsule<'a> {
+    /// A capsule without schemas, ports, services and state: what it consists of, and what it needs.
+    #[must_use]
+    pub const fn bare(
+        version: Tag<'a>,
+        abi: u16,
+        chunk_log2: u8,
+        root: Digest,
+        needs: Needs,
+    ) -> Self {
+        Self {
+            format: format::CAPSULE,
+            version,
+            abi,
+            chunk_log2,
+            root,
+            needs,
+            schemas: List::EMPTY,
+            inputs: List::EMPTY,
+            outputs: List::EMPTY,
+            sensors: List::EMPTY,
+            actuators: List::EMPTY,
+            sources: List::EMPTY,
+            peers: List::EMPTY,
+            services: List::EMPTY,
+            config: List::EMPTY,
+            state: None,
+        }
+    }
+
     /// Checks what a decoder would: that every number refers to a schema, that no two names of a kind
     /// are equal, and the bounds of the configuration. The work is bounded by the squares of small
     /// bounds.

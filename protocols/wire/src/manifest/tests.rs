@@ -1,12 +1,12 @@
 extern crate std;
 
 use super::*;
+use crate::BlobRef;
 use crate::cbor::{List, encode};
 use crate::cose::SigningKey;
 use crate::roster::Untrusted;
 use crate::schema::{Field, FieldType, Schema, Unit};
 use crate::text::{Name, Tag};
-use crate::{BlobRef, format};
 use coset::CborSerializable;
 use hex_literal::hex;
 use proptest::prelude::*;
@@ -34,24 +34,7 @@ fn needs() -> Needs {
 }
 
 fn bare() -> Capsule<'static> {
-    Capsule {
-        format: format::CAPSULE,
-        version: Tag::new("1.0.0").unwrap(),
-        abi: 1,
-        chunk_log2: 10,
-        root: Digest::of(b"root"),
-        needs: needs(),
-        schemas: List::EMPTY,
-        inputs: List::EMPTY,
-        outputs: List::EMPTY,
-        sensors: List::EMPTY,
-        actuators: List::EMPTY,
-        sources: List::EMPTY,
-        peers: List::EMPTY,
-        services: List::EMPTY,
-        config: List::EMPTY,
-        state: None,
-    }
+    Capsule::bare(Tag::new("1.0.0").unwrap(), 1, 10, Digest::of(b"root"), needs())
 }
 
 /// Gives `f` a manifest with something in every list.

@@ -194,24 +194,7 @@ pub(crate) fn needs() -> Needs {
 }
 
 pub(crate) fn capsule_small() -> Capsule<'static> {
-    Capsule {
-        format: format::CAPSULE,
-        version: Tag::new("1.0.0").unwrap(),
-        abi: 1,
-        chunk_log2: 10,
-        root: digest("root"),
-        needs: needs(),
-        schemas: List::EMPTY,
-        inputs: List::EMPTY,
-        outputs: List::EMPTY,
-        sensors: List::EMPTY,
-        actuators: List::EMPTY,
-        sources: List::EMPTY,
-        peers: List::EMPTY,
-        services: List::EMPTY,
-        config: List::EMPTY,
-        state: None,
-    }
+    Capsule::bare(Tag::new("1.0.0").unwrap(), 1, 10, digest("root"), needs())
 }
 
 pub(crate) fn capsule_full() -> Capsule<'static> {

@@ -11,7 +11,7 @@ pub fn run(data: &[u8]) {
     let mut feed = Feed::new(data);
     let (size, chunk_log2, block) = (feed.word(), feed.byte() % 16, usize::from(feed.byte()) + 1);
     let digest = Digest::of(b"module");
-    let root = if feed.byte() % 2 == 0 { digest } else { Digest::of(b"root") };
+    let root = if feed.byte().is_multiple_of(2) { digest } else { Digest::of(b"root") };
     let stated = BlobRef { digest, size: u32::from(size), chunk_log2, root };
     order(&stated);
     let input = feed.rest();

@@ -155,24 +155,7 @@ fn capsule(sequence: u64, size: u32) -> (Vec<u8>, Vec<u8>, Vec<u8>) {
         timers: 0,
         table_elements: 0,
     };
-    let description = Capsule {
-        format: format::CAPSULE,
-        version: Tag::new("1").expect("it is a tag"),
-        abi: 1,
-        chunk_log2: 8,
-        root: blob.root,
-        needs,
-        schemas: List::EMPTY,
-        inputs: List::EMPTY,
-        outputs: List::EMPTY,
-        sensors: List::EMPTY,
-        actuators: List::EMPTY,
-        sources: List::EMPTY,
-        peers: List::EMPTY,
-        services: List::EMPTY,
-        config: List::EMPTY,
-        state: None,
-    };
+    let description = Capsule::bare(Tag::new("1").expect("it is a tag"), 1, 8, blob.root, needs);
     let manifest = Manifest {
         sequence,
         name: CapsuleName::new("a/b").expect("it is a name"),
@@ -447,8 +430,7 @@ impl World<'_> {
                 operate(&mut self.nor, &mut self.store, Some(Tear::Bits(seed)));
                 self.store = Store::mount(self.nor.bytes(), FLASH);
                 (self.site, self.install) = mount(&self.nor, &mut self.store, self.now);
-                self.core =
-                    Box::new(Endpoint::new(EndpointConfig::default(), by_address(), [1; 16]));
+                *self.core = Endpoint::new(EndpointConfig::default(), by_address(), [1; 16]);
                 continue;
             }
             match operate(&mut self.nor, &mut self.store, None) {

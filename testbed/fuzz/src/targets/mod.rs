@@ -17,8 +17,11 @@ pub mod server;
 pub mod session;
 pub mod wire;
 
+/// Does one thing with an input.
+pub type Target = fn(&[u8]);
+
 /// Every target with its name, for running findings as tests.
-pub const ALL: &[(&str, fn(&[u8]))] = &[
+pub const ALL: &[(&str, Target)] = &[
     ("blob", blob::run),
     ("bundle", bundle::run),
     ("capsule", capsule::run),

@@ -93,22 +93,11 @@ fn with_capsule<T>(then: impl FnOnce(&Capsule<'_>) -> T) -> T {
         table_elements: 0,
     };
     then(&Capsule {
-        format: format::CAPSULE,
-        version: Tag::new("1").expect("a tag"),
-        abi: 1,
-        chunk_log2: 8,
-        root: Digest::of(b""),
-        needs,
         schemas: List::new(&schemas).expect("few"),
         inputs: List::new(&ports).expect("few"),
         outputs: List::new(&ports).expect("few"),
-        sensors: List::EMPTY,
-        actuators: List::EMPTY,
-        sources: List::EMPTY,
-        peers: List::EMPTY,
         services: List::new(&services).expect("few"),
-        config: List::EMPTY,
-        state: None,
+        ..Capsule::bare(Tag::new("1").expect("a tag"), 1, 8, Digest::of(b""), needs)
     })
 }
 
