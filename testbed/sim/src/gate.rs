@@ -3,10 +3,11 @@
 use crate::Host;
 use crate::clock::Clock;
 use crate::event::Event as Told;
-use crate::site::{Dice, GATEWAY, REGISTRY, SITE, address, identity, key, roster};
+use crate::site::{Dice, GATEWAY, REGISTRY, SITE, address, identity, key, node_id, roster};
 use crate::world::MTU;
 use capmesh_gateway::api::{Answer, Event, MigrationView, NodeState, Refusal};
 use capmesh_gateway::endpoint::{Size, make};
+use capmesh_gateway::nodes::Record;
 use capmesh_gateway::{
     Commit, Config, Gateway, Input, Key, Keys, Output, Publication, RequestId, Row, Table, Token,
 };
@@ -74,7 +75,7 @@ impl Gate {
         let mut config = Config::new("site", "gate");
         config.addresses = vec![address(GATEWAY)];
         config.registry = Some(address(REGISTRY));
-        config.roster = Some(roster());
+        config.roster = Some(roster(0));
         Self {
             gateway: None,
             durable: BTreeMap::new(),
@@ -94,6 +95,21 @@ impl Gate {
             size: if nodes > SMALL { Size::Large } else { Size::Small },
             ppm: 0,
             seed,
+        }
+    }
+
+    /// Begins with a roster, and the nodes on it where they are, as if it had adopted them.
+    pub(crate) fn know(&mut self, nodes: Host, roster: Vec<u8>) {
+        self.config.roster = Some(roster);
+        for n in 1..=nodes {
+            let record = Record {
+                name: format!("n{n}"),
+                address: Some(address(n).to_string()),
+                labels: Vec::new(),
+                draining: false,
+            };
+            let key = Key::new(Table::Nodes, node_id(n).as_bytes());
+            self.durable.insert(key, minicbor::to_vec(&record).unwrap());
         }
     }
 

@@ -7,13 +7,13 @@ use crate::world::MTU;
 use capmesh_coap::endpoint::{self, Endpoint};
 use capmesh_coap::relay::Relaying;
 use capmesh_node::flash::nor::{Nor, Tear};
-use capmesh_node::flash::{Op, Store, kinds};
+use capmesh_node::flash::{Op, Owner, Store, kinds};
 use capmesh_node::site::Members;
 use capmesh_node::trace::Trace;
 use capmesh_node::{Boot, Config, Node, Output};
 use capmesh_runtime::Runtime;
 use capmesh_session::{RelayEndpoint, Sessions};
-use capmesh_wire::Instant;
+use capmesh_wire::{BlobRef, Digest, Instant};
 use rand_core::RngCore;
 use std::net::SocketAddr;
 
@@ -54,6 +54,41 @@ impl OwnedOp {
     }
 }
 
+/// Flash of a node that has its site's credential and roster, and no key yet.
+pub(crate) fn member(config: &Config, site: &[u8], roster: &[u8]) -> Nor {
+    let mut nor = Nor::new(config.flash.geometry, config.flash.bytes());
+    let mut store = Store::mount(nor.bytes(), config.flash);
+    let (owner, digest) = (Owner { kind: kinds::ROSTER, id: 0 }, Digest::of(roster));
+    let size = roster.len() as u32;
+    let blob = BlobRef { digest, size, chunk_log2: 12, root: digest };
+    let extent = store.allocate(nor.bytes(), &blob, owner).unwrap();
+    settle(&mut store, &mut nor);
+    let step = config.flash.write as usize;
+    for (place, part) in roster.chunks(step).enumerate() {
+        store.write(nor.bytes(), extent, (place * step) as u32, part).unwrap();
+        settle(&mut store, &mut nor);
+    }
+    let mut group = store.group();
+    group.put(kinds::SITE, 0, site).unwrap();
+    group.commit_extent(nor.bytes(), extent).unwrap();
+    group.submit().unwrap();
+    settle(&mut store, &mut nor);
+    nor
+}
+
+/// Does everything that a store wants done to its flash.
+fn settle(store: &mut Store, nor: &mut Nor) {
+    loop {
+        let op = match store.poll(nor.bytes()) {
+            None => return,
+            Some(Op::Program { at, bytes }) => OwnedOp::Program { at, bytes: bytes.to_vec() },
+            Some(Op::Erase { at }) => OwnedOp::Erase { at },
+        };
+        nor.apply(op.op()).unwrap();
+        let _ = store.flashed(nor.bytes(), Ok(()));
+    }
+}
+
 /// What a node has just done.
 pub(crate) enum Done {
     /// Nothing: there is nothing to do now.
@@ -71,22 +106,13 @@ pub(crate) enum Done {
 }
 
 impl Machine {
-    /// A new node, which has its key and belongs to no site.
-    pub(crate) fn new(n: Host, config: Config) -> Self {
-        let mut nor = Nor::new(config.flash.geometry, config.flash.bytes());
+    /// A new node with its key. It belongs to no site, or to the one whose documents are in `nor`.
+    pub(crate) fn new(n: Host, config: Config, mut nor: Nor) -> Self {
         let mut own = scalar(n).to_vec();
         own.extend_from_slice(name(n).as_bytes());
         let mut store = Store::mount(nor.bytes(), config.flash);
         store.put(kinds::IDENTITY, 0, &own).unwrap();
-        loop {
-            let op = match store.poll(nor.bytes()) {
-                None => break,
-                Some(Op::Program { at, bytes }) => OwnedOp::Program { at, bytes: bytes.to_vec() },
-                Some(Op::Erase { at }) => OwnedOp::Erase { at },
-            };
-            nor.apply(op.op()).unwrap();
-            let _ = store.flashed(nor.bytes(), Ok(()));
-        }
+        settle(&mut store, &mut nor);
         Self {
             n,
             config,

@@ -28,7 +28,7 @@ pub struct Registry {
     /// Its clock, which begins anew at each start.
     pub clock: Clock,
     ppm: i32,
-    roster: Vec<u8>,
+    pub(crate) roster: Vec<u8>,
     seed: u64,
     /// How often it has started.
     pub starts: u64,
@@ -51,7 +51,7 @@ impl Registry {
             core: None,
             clock: Clock::new(Instant::ZERO, Instant::ZERO),
             ppm: 0,
-            roster: roster(),
+            roster: roster(0),
             seed,
             starts: 0,
             server: Box::new(Server::new(ServerConfig::default(), EchoKey::new([8; 16]))),

@@ -140,23 +140,33 @@ pub(crate) fn identity(n: Host) -> Identity {
     Identity::new(&scalar(n), credential).unwrap()
 }
 
-/// The roster that the site begins with: those that are not nodes.
-pub(crate) fn roster() -> Vec<u8> {
-    let mut members = [
+/// The site's credential: what its members trust.
+pub(crate) fn site_credential() -> Vec<u8> {
+    let mut buf = vec![0; limits::CREDENTIAL];
+    let len = Credential::encode(Name::new("site").unwrap(), &key(SITE).public_key(), &mut buf);
+    buf.truncate(len.unwrap());
+    buf
+}
+
+/// A roster with those that are not nodes and, if there are any, nodes 1 to `nodes`.
+pub(crate) fn roster(nodes: Host) -> Vec<u8> {
+    let mut members = vec![
         (Role::Gateway, credential(GATEWAY)),
         (Role::Publisher, credential(PUBLISHER)),
         (Role::Registry, credential(REGISTRY)),
         (Role::Operator, credential(OPERATOR)),
     ];
-    members.sort_by_key(|(_, bytes)| Credential::parse(bytes).unwrap().id());
-    let mut buf = vec![0; 8_192];
+    members.extend((1..=nodes).map(|n| (Role::Node, credential(n))));
+    members.sort_by_cached_key(|(_, bytes)| Credential::parse(bytes).unwrap().id());
+    let room = limits::ROSTER_HEAD + members.len() * limits::ROSTER_ENTRY + 8;
+    let mut buf = vec![0; room];
     let mut entries = EntriesWriter::new(&mut buf);
     for (role, bytes) in &members {
         let credential = Credential::parse(bytes).unwrap();
         entries.push(&Entry { role: *role, expires: 4_000_000_000, credential }).unwrap();
     }
     let head = entries.head(Name::new("site").unwrap(), Revision(1), 1_700_000_000);
-    let mut out = vec![0; 8_192];
+    let mut out = vec![0; room];
     let len = entries.sign(&head, &key(SITE), &mut out).unwrap();
     out.truncate(len);
     out

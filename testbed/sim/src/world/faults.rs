@@ -8,7 +8,7 @@ use crate::net::{Datagram, Way};
 use crate::site::{GATEWAY, REGISTRY, address, node_id};
 use capmesh_coap::endpoint::Via;
 use capmesh_node::Config;
-use capmesh_node::flash::nor::Tear;
+use capmesh_node::flash::nor::{Nor, Tear};
 use capmesh_wire::Instant;
 use std::time::Duration;
 
@@ -16,8 +16,12 @@ use std::time::Duration;
 impl World {
     /// Adds a node that belongs to no site and is off. Returns its number.
     pub fn join(&mut self, config: &Config) -> Host {
+        self.add(config, Nor::new(config.flash.geometry, config.flash.bytes()))
+    }
+
+    pub(super) fn add(&mut self, config: &Config, flash: Nor) -> Host {
         let n = self.machines.len() as Host + 1;
-        self.machines.push(Machine::new(n, config.clone()));
+        self.machines.push(Machine::new(n, config.clone(), flash));
         self.net.attach(n);
         self.gate.ids.insert(node_id(n), n);
         n

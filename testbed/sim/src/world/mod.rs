@@ -8,10 +8,10 @@ use crate::Host;
 use crate::checkers::{Checkers, Violation};
 use crate::event::{Event, Fingerprint, Loss};
 use crate::gate::Gate;
-use crate::machine::{Done, Machine};
+use crate::machine::{self, Done, Machine};
 use crate::net::{Datagram, Fate, Net};
 use crate::registry::Registry;
-use crate::site::{Dice, GATEWAY, REGISTRY, host_of};
+use crate::site::{Dice, GATEWAY, REGISTRY, host_of, roster, site_credential};
 use capmesh_node::flash::nor::Tear;
 use capmesh_node::trace::print;
 use capmesh_node::{Config, Input};
@@ -88,6 +88,24 @@ impl World {
         let mut world = Self::dark(seed, nodes);
         for _ in 0..nodes {
             let n = world.join(config);
+            world.boot(n);
+        }
+        world.start_registry();
+        world.start_gateway();
+        world
+    }
+
+    /// Nodes 1 to `nodes`, on and all of the site, whose gateway and registry know them: as if they had been
+    /// adopted long ago. It takes a few milliseconds for each node.
+    #[must_use]
+    pub fn settled(seed: u64, nodes: Host, config: &Config) -> Self {
+        let mut world = Self::dark(seed, nodes);
+        let roster = roster(nodes);
+        let flash = machine::member(config, &site_credential(), &roster);
+        world.gate.know(nodes, roster.clone());
+        world.registry.roster = roster;
+        for _ in 0..nodes {
+            let n = world.add(config, flash.clone());
             world.boot(n);
         }
         world.start_registry();

@@ -50,10 +50,15 @@ fn with_stack(test: impl FnOnce() + Send + 'static) {
 /// A world whose registry has the capsules; the source sends `count` messages, one each 20 ms.
 fn world(seed: u64, nodes: Host, count: u32) -> World {
     let mut world = World::new(seed, nodes, &capsules::config());
+    push(&mut world, count);
+    world
+}
+
+/// Gives the registry the capsules of the pipeline.
+fn push(world: &mut World, count: u32) {
     world.registry.push("test/source:1", &capsules::source(count, 20_000));
     world.registry.push("test/adder:1", &capsules::adder());
     world.registry.push("test/sink:1", &capsules::sink());
-    world
 }
 
 fn deploy(world: &mut World, text: &str) {
