@@ -251,6 +251,23 @@ fn after_a_reboot_of_the_initiator_the_old_session_gives_way() {
 }
 
 #[test]
+fn however_often_a_peer_reboots_a_request_to_it_goes_on_in_the_session_that_it_makes() {
+    let (mut world, roster) = world(2, Config::default(), 1, Faults::NONE);
+    assert!(world.machine(address(1)).ask(Instant::ZERO, 0, 0));
+    settle(&mut world);
+    for round in 1..=6 {
+        // A request is on its way while the other one falls over, which then has something to ask itself.
+        reboot(&mut world, 0, 2, &roster, Config::default());
+        let now = world.now;
+        assert!(world.machine(address(0)).ask(now, 1, 100 + round));
+        assert!(world.machine(address(1)).ask(now, 0, round));
+        world.run_until(now + Duration::from_secs(6));
+        let answered = world.machine(address(1)).answered.len();
+        assert_eq!(answered, 1 + usize::try_from(round).unwrap(), "round {round}");
+    }
+}
+
+#[test]
 fn a_session_follows_its_peer_to_another_address() {
     let (mut world, _) = world(2, Config::default(), 1, Faults::NONE);
     assert!(world.machine(address(1)).ask(Instant::ZERO, 0, 7));

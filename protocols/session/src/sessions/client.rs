@@ -135,7 +135,8 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
     /// A response without protection to a request with it: perhaps the peer has lost the session,
     /// perhaps somebody else wants that to be believed. Believing it costs a handshake, so it is
     /// believed as often as [`Config::restarts`](crate::Config::restarts) allows; and the session is
-    /// given up only when there is another.
+    /// given up only when there is another. Where there is another already, believing it costs the request
+    /// once more, in the newer session, and is not counted.
     #[inline(never)]
     fn unprotected<'b>(
         &mut self,
@@ -154,7 +155,8 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
         if !is_lost || slot.address != from {
             return OpenedResponse::Drop;
         }
-        if !slot.restarts.take(self.now, rate) {
+        let is_free = matches!(place, Place::Retired(_));
+        if !is_free && !slot.restarts.take(self.now, rate) {
             count(&mut self.stats.restarts_ignored);
             return OpenedResponse::Drop;
         }
