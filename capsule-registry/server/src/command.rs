@@ -6,6 +6,7 @@ use capmesh_keyfile::Key;
 use capmesh_registry_store::Checker;
 use capmesh_session::edhoc::{Credential, Identity};
 use capmesh_wire::PublicKey;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -58,9 +59,9 @@ pub fn run(site: &Path, arguments: Arguments, checker: Arc<dyn Checker>) -> Resu
         let (mut terminate, mut interrupt) =
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let registry = start(config).await?;
-        println!("listening {}", registry.mesh());
-        println!("http {}", registry.http());
-        println!("node {}", registry.id());
+        // Whoever has heard enough may close the pipe: the registry goes on.
+        let (mesh, http, id) = (registry.mesh(), registry.http(), registry.id());
+        let _ = writeln!(std::io::stdout(), "listening {mesh}\nhttp {http}\nnode {id}");
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}

@@ -18,6 +18,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// Signed WebAssembly capsules on a mesh of sensor nodes.
 ///
@@ -109,6 +110,16 @@ enum Verb {
     },
 }
 
+impl Verb {
+    /// Whether it runs until it is told to end, whoever reads what it prints.
+    const fn serves(&self) -> bool {
+        matches!(
+            self,
+            Self::Up(_) | Self::Gateway(_) | Self::Registry(_) | Self::Node(nodes::Node::Run(_))
+        )
+    }
+}
+
 /// Does what the arguments say.
 ///
 /// # Errors
@@ -116,6 +127,11 @@ enum Verb {
 pub fn run(arguments: Arguments) -> Result<()> {
     let Arguments { gateway, token, site: directory, json, command } = arguments;
     let at = Context { gateway, token, directory, json };
+    if !command.serves() {
+        // As other tools do, it ends without a word where nobody reads on (`capmesh ps | head -1`).
+        let ends = Arc::new(AtomicBool::new(true));
+        signal_hook::flag::register_conditional_default(signal_hook::consts::SIGPIPE, ends)?;
+    }
     match command {
         Verb::Up(up) => up::run(&up),
         Verb::Node(command) => nodes::run(&at, command),

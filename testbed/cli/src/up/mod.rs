@@ -28,6 +28,7 @@ use children::Children;
 use clap::Args;
 use progress::Progress;
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -230,17 +231,19 @@ impl Mesh {
         let addresses = self.gateway.addresses();
         let inside = addresses.mqtt.map(|at| format!("mqtt://{at}"));
         let broker = up.broker.clone().or(inside).unwrap_or_default();
-        println!("\n  page  http://{}", addresses.http);
-        println!("  MQTT  {broker}, topics capmesh/home/#");
-        println!("\nTry, in another terminal:");
         let elsewhere = addresses.http.port() != GATEWAY_PORT;
         let at =
             if elsewhere { format!(" --gateway http://{}", addresses.http) } else { String::new() };
         let capmesh = format!("{}{at}", machine::own_name());
-        println!("  {capmesh} ps -w");
-        println!("  {capmesh} tap");
-        println!("  {capmesh} deploy city-air");
-        println!("\nCtrl-C ends everything; the next `up` goes on from there.");
+        // The mesh goes on, also if nobody reads this.
+        let _ = write!(
+            std::io::stdout(),
+            "\n  page  http://{}\n  MQTT  {broker}, topics capmesh/home/#\n\n\
+             Try, in another terminal:\n  {capmesh} ps -w\n  {capmesh} tap\n  \
+             {capmesh} deploy city-air\n\n\
+             Ctrl-C ends everything; the next `up` goes on from there.\n",
+            addresses.http
+        );
     }
 
     async fn end(self) {
