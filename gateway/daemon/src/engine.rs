@@ -32,7 +32,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// How far the clock may drift from what the gateway was told before it is told anew.
 const DRIFT: Duration = Duration::from_millis(500);
 
-/// How much the outbox may change before the gateway hears of it.
+/// How much the outbox may change before the gateway hears of it at once, and not at the next look.
 const NOTICEABLE: u64 = bridge::OUTBOX / 16;
 
 /// How long the last commit may take when the process ends.
@@ -155,7 +155,7 @@ impl Engine {
     fn committed(&mut self, gateway: &mut Gateway, token: Token, result: Result<(), Failed>) {
         self.told.is_committing = false;
         gateway.handle(self.now(), Input::Committed { token, result });
-        self.tell_outbox(gateway);
+        self.tell_outbox(gateway, NOTICEABLE);
     }
 
     fn receive(&self, socket: &Socket, gateway: &mut Gateway) {
@@ -189,7 +189,7 @@ impl Engine {
 
     /// Looks at what nobody tells it.
     fn look(&mut self, gateway: &mut Gateway) {
-        self.tell_outbox(gateway);
+        self.tell_outbox(gateway, 1);
         let watched = self.events.is_watched();
         if watched != self.told.watched {
             self.told.watched = watched;
@@ -208,10 +208,11 @@ impl Engine {
         }
     }
 
-    fn tell_outbox(&mut self, gateway: &mut Gateway) {
+    /// Says how full the outbox is, if that has changed by so much.
+    fn tell_outbox(&mut self, gateway: &mut Gateway, by: u64) {
         let waiting = self.outbox.waiting();
         let takes = self.mqtt.as_ref().is_some_and(|mqtt| mqtt.takes(self.told.takes));
-        if takes != self.told.takes || waiting.abs_diff(self.told.waiting) >= NOTICEABLE {
+        if takes != self.told.takes || waiting.abs_diff(self.told.waiting) >= by {
             (self.told.waiting, self.told.takes) = (waiting, takes);
             gateway.handle(self.now(), Input::Outbox { waiting, takes });
         }
