@@ -1,14 +1,16 @@
 //! Nodes as processes, and what they are given.
 
 use crate::controller::At;
+use crate::process::Process;
 use capmesh::site::Site;
 use capmesh_capsule::seal::{self, Sealed};
+use capmesh_wire::Claim;
 use capmesh_wire::cbor::Writer;
 use capmesh_wire::schema::{Fields, PayloadWriter, Value};
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 /// The command, and what it is: `capmesh`.
 pub(crate) const CAPMESH: &str = env!("CARGO_BIN_EXE_capmesh");
@@ -42,17 +44,50 @@ impl Drop for Place {
 /// A node's process.
 pub(crate) struct Machine {
     name: String,
-    process: Child,
+    process: Process,
     address: SocketAddr,
     claim: String,
+    state: PathBuf,
+    /// What it is told beside the usual.
+    more: Vec<String>,
 }
 
 impl Machine {
     /// Starts a node that is new, on a port of its own.
     pub(crate) fn start(place: &Place, name: &str) -> Self {
+        Self::start_with(place, name, &[])
+    }
+
+    /// The same with more arguments.
+    pub(crate) fn start_with(place: &Place, name: &str, more: &[&str]) -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let (process, address, claim) = launch(place, name, any);
-        Self { name: name.into(), process, address, claim }
+        let (state, more) = (place.join(name), more.iter().map(|&word| word.to_owned()).collect());
+        let (process, address, claim) = launch(&state, name, any, &more);
+        Self { name: name.into(), process, address, claim, state, more }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn claim(&self) -> Claim {
+        self.claim.parse().unwrap()
+    }
+
+    /// Ends it without a warning.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts it on what it left behind.
+    pub(crate) fn start_again(&mut self) {
+        let (process, address, _) = launch(&self.state, &self.name, self.address, &self.more);
+        assert_eq!(address, self.address);
+        self.process = process;
     }
 
     /// Puts it on the roster, as a person does.
@@ -64,32 +99,28 @@ impl Machine {
     }
 
     /// Ends it without a warning, and starts it on what it left behind.
-    pub(crate) fn kill_and_restart(&mut self, place: &Place) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-        let (process, address, _) = launch(place, &self.name, self.address);
-        assert_eq!(address, self.address);
-        self.process = process;
+    pub(crate) fn kill_and_restart(&mut self) {
+        self.kill();
+        self.start_again();
     }
 }
 
-impl Drop for Machine {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn launch(place: &Place, name: &str, listen: SocketAddr) -> (Child, SocketAddr, String) {
-    let mut process = Command::new(CAPMESH)
-        .args(["node", "run", "--name", name, "--listen", &listen.to_string()])
-        .arg("--no-sensors")
-        .arg("--state")
-        .arg(place.join(name))
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+fn launch(
+    state: &Path,
+    name: &str,
+    listen: SocketAddr,
+    more: &Vec<String>,
+) -> (Process, SocketAddr, String) {
+    let mut process = Process::spawn(
+        Command::new(CAPMESH)
+            .args(["node", "run", "--name", name, "--listen", &listen.to_string()])
+            .arg("--no-sensors")
+            .args(more)
+            .arg("--state")
+            .arg(state)
+            .stdout(Stdio::piped()),
+    );
+    let mut lines = BufReader::new(process.output()).lines();
     let (mut address, mut claim) = (None, None);
     while address.is_none() || claim.is_none() {
         let line = lines.next().expect("the node says where it is").unwrap();

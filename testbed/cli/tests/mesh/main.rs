@@ -1,4 +1,4 @@
-//! Two nodes and a controller, as processes that talk over UDP.
+//! Whole meshes of real processes that talk over UDP.
 
 #![expect(
     clippy::unwrap_used,
@@ -8,9 +8,13 @@
 )]
 
 mod aiocoap;
+mod broker;
 mod controller;
 mod machine;
 mod pipeline;
+mod process;
+mod recovery;
 mod registry;
 mod skopeo;
+mod town;
 mod up;

@@ -100,13 +100,13 @@ fn run(test: &str, commander: Commander) {
         gate.feed(one, 1, SOURCE, &schema, range.start, &values);
     };
     feed(&mut gate, 0..2_500);
-    machines[1].kill_and_restart(&place);
+    machines[1].kill_and_restart();
     feed(&mut gate, 2_500..5_000);
-    machines[0].kill_and_restart(&place);
+    machines[0].kill_and_restart();
     feed(&mut gate, 5_000..6_000);
     migrate(&mut gate, &capsules, one, two);
     feed(&mut gate, 6_000..8_000);
-    machines[0].kill_and_restart(&place);
+    machines[0].kill_and_restart();
     feed(&mut gate, 8_000..MESSAGES);
 
     // A message more or less would shift every window after it: the last summary would be another.
