@@ -226,7 +226,7 @@ pub enum Trap {
     IndirectCall,
     /// Its calls nested too deep.
     StackOverflow,
-    /// It used up the fuel of one handler.
+    /// It used up the fuel of one handler, or asked for more at once than a slice may have.
     FuelBudget,
     /// It asked for more memory than its limit, or the node had none left.
     MemoryLimit,

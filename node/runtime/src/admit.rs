@@ -1,6 +1,7 @@
 //! Admission: what a module must be before anything of it runs.
 
 use crate::Runtime;
+use crate::bounds::{self, Bound};
 use alloc::string::{String, ToString};
 use capmesh_capsule_abi::{self as abi, Function, GLOBAL_PREFIX, IMPORT_MODULE, MEMORY, Type};
 use capmesh_node::host::Limits;
@@ -76,6 +77,13 @@ pub enum Refusal {
     /// This mutable global is not exported under the packer's name, so that a snapshot would lose
     /// it.
     HiddenGlobal(u32),
+    /// There is more of something than is admitted.
+    TooMany {
+        /// What it is, and how much of it there may be.
+        bound: Bound,
+        /// How much there is, or how much had been counted when it was too much.
+        count: u32,
+    },
     /// The interpreter could not set the module up; the text says why.
     Setup(String),
 }
@@ -111,6 +119,9 @@ impl fmt::Display for Refusal {
                 f,
                 "the mutable global {index} is not exported as `{GLOBAL_PREFIX}{index}`; pack the module first"
             ),
+            Self::TooMany { bound: Bound { what, most }, count } => {
+                write!(f, "the module has {count} {what}; the most is {most}")
+            }
             Self::Setup(why) => write!(f, "the module could not be set up: {why}"),
         }
     }
@@ -129,9 +140,11 @@ impl Runtime {
         if module.len() > limit {
             return Err(Refusal::TooLarge { size: module.len(), limit: limits.module });
         }
-        // Each check has a frame of its own, so that none lies under the translator's.
+        // Each check has a frame of its own, so that none lies under the translator's. Counts come
+        // first: the validator has in memory what they bound.
+        check_counts(module)?;
         #[cfg(feature = "validate")]
-        validate(module)?;
+        crate::validate::validate(module)?;
         let page_log2 = check_sections(module, limits)?;
         let module = self.translate(module)?;
         check_imports(&module)?;
@@ -151,25 +164,31 @@ impl Runtime {
     }
 }
 
-/// The WebAssembly that is accepted: version 1 with what compilers emit by default for it since, and
-/// nothing that a snapshot cannot hold.
-#[cfg(feature = "validate")]
+/// Refuses a module that has more of anything than is admitted, as far as its sections tell.
 #[inline(never)]
-fn validate(module: &[u8]) -> Result<(), Refusal> {
-    use wasmparser::{Validator, WasmFeatures};
-    let features = WasmFeatures::MUTABLE_GLOBAL
-        | WasmFeatures::SATURATING_FLOAT_TO_INT
-        | WasmFeatures::SIGN_EXTENSION
-        | WasmFeatures::MULTI_VALUE
-        | WasmFeatures::BULK_MEMORY
-        | WasmFeatures::EXTENDED_CONST
-        | WasmFeatures::FLOATS
-        | WasmFeatures::CUSTOM_PAGE_SIZES
-        | WasmFeatures::GC_TYPES;
-    Validator::new_with_features(features)
-        .validate_all(module)
-        .map(|_| ())
-        .map_err(|error| Refusal::Invalid(error.to_string()))
+fn check_counts(module: &[u8]) -> Result<(), Refusal> {
+    use wasmparser::{Parser, Payload};
+    let invalid = |error: wasmparser::BinaryReaderError| Refusal::Invalid(error.to_string());
+    for payload in Parser::new(0).parse_all(module) {
+        match payload.map_err(invalid)? {
+            Payload::TypeSection(types) => {
+                bounds::TYPES.check(types.count())?;
+                for ty in types.into_iter_err_on_gc_types() {
+                    let ty = ty.map_err(invalid)?;
+                    let longer = ty.params().len().max(ty.results().len());
+                    bounds::VALUES.check(u32::try_from(longer).unwrap_or(u32::MAX))?;
+                }
+            }
+            Payload::ImportSection(imports) => bounds::IMPORTS.check(imports.count())?,
+            Payload::FunctionSection(functions) => bounds::FUNCTIONS.check(functions.count())?,
+            Payload::GlobalSection(globals) => bounds::GLOBALS.check(globals.count())?,
+            Payload::ExportSection(exports) => bounds::EXPORTS.check(exports.count())?,
+            Payload::ElementSection(segments) => bounds::ELEMENTS.check(segments.count())?,
+            Payload::DataSection(segments) => bounds::DATA.check(segments.count())?,
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Refuses what a snapshot could not hold: passive segments, start functions, and mutable globals

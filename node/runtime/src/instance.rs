@@ -2,7 +2,7 @@
 
 use crate::admit::{Admitted, Refusal};
 use crate::host::{self, Host};
-use crate::{Effects, Runtime};
+use crate::{Effects, Runtime, bounds};
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use capmesh_capsule_abi::MEMORY;
@@ -85,6 +85,8 @@ pub struct Instance {
     state: State,
     max_event: usize,
     handler_fuel: u64,
+    /// The most fuel that it may ask for at once.
+    longest: u64,
     /// Fuel that the handler in progress may still use.
     fuel_left: u64,
     /// Fuel used by all handlers so far.
@@ -127,11 +129,22 @@ impl Runtime {
             state: State::Quiescent,
             max_event: usize::try_from(limits.event).unwrap_or(usize::MAX),
             handler_fuel: limits.handler_fuel,
+            longest: longest(limits),
             fuel_left: 0,
             fuel_used: 0,
         })
     }
 }
+
+/// The most fuel that code may ask for at once: admission sees to it that a stretch of code does with
+/// that, but for one that holds loops which the interpreter finds out never to run.
+fn longest(limits: &Limits) -> u64 {
+    let memory = u64::from(limits.memory / BYTES_PER_FUEL);
+    u64::from(bounds::STRETCH.most).max(memory) + 1
+}
+
+/// How many bytes wasmi fills or copies for a unit of fuel.
+const BYTES_PER_FUEL: u32 = 64;
 
 impl Instance {
     /// The least fuel that makes sense for a slice: a single block of a handler may need it.
@@ -211,7 +224,8 @@ impl Instance {
     }
 
     /// Runs the handler in progress for about `fuel`, at least [`Instance::MIN_SLICE`]. The work is
-    /// bounded by that fuel.
+    /// bounded by that fuel, or by what a stretch of code or filling the whole memory takes at once:
+    /// [`STRETCH`](bounds::STRETCH), or a unit for each 64 bytes of memory.
     pub fn run(&mut self, fuel: u64) -> Progress {
         let mut slice = fuel.max(Self::MIN_SLICE);
         if let State::Suspended(call) = &self.state {
@@ -241,7 +255,9 @@ impl Instance {
         self.fuel_left = self.fuel_left.saturating_sub(used);
         match result {
             Ok(ResumableCall::Finished) => Progress::Idle,
-            Ok(ResumableCall::OutOfFuel(call)) if call.required_fuel() <= self.fuel_left => {
+            Ok(ResumableCall::OutOfFuel(call))
+                if call.required_fuel() <= self.fuel_left.min(self.longest) =>
+            {
                 self.state = State::Suspended(call);
                 Progress::Suspended
             }

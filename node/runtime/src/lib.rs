@@ -11,6 +11,8 @@
 //! # Invariants
 //! - A module is validated on the device before anything of it runs; nothing is taken from the
 //!   compiler that made it.
+//! - Each part of a module that costs more than its bytes has a bound ([`bounds`]), so that admission
+//!   takes time and memory that grow with the module's length, and a slice of fuel ends in time.
 //! - What a handler does stays in its outbox until it returns. After a trap the outbox holds log
 //!   lines only and the instance can do nothing but be dropped.
 //! - A snapshot is taken only of a quiescent instance: no handler running or suspended.
@@ -29,11 +31,14 @@
 extern crate alloc;
 
 mod admit;
+pub mod bounds;
 mod capsule_host;
 mod host;
 mod instance;
 mod outbox;
 mod snapshot;
+#[cfg(feature = "validate")]
+mod validate;
 
 pub use admit::{Admitted, Refusal};
 pub use capmesh_node::host::{

@@ -32,8 +32,9 @@ fn unbounded_recursion_is_a_stack_overflow() {
 
 #[test]
 fn a_frame_larger_than_the_stack_is_a_stack_overflow() {
-    let locals = "(local i64) ".repeat(3_000);
-    let text = capsule("", &locals);
+    let locals = "(local i64) ".repeat(250);
+    let operands = "(local.get 0) ".repeat(2_000);
+    let text = capsule("", &format!("{locals} {operands} unreachable"));
     assert_eq!(run(&mut instance(&text), &TIMER), Progress::Trapped(Trap::StackOverflow));
 }
 
