@@ -18,8 +18,9 @@
 //! remembered with its reason until it is wanted again, [`REFUSED`] at most.
 //!
 //! # What is thrown away
-//! Half-fetched capsules that nobody has wanted for [`LEFTOVER_AGE`], or when room is needed. What is
-//! held goes only when somebody says so ([`Install::remove`]).
+//! Half-fetched capsules that nobody has wanted for [`LEFTOVER_AGE`], or when room is needed; then also what
+//! is held and not used ([`Board::uses`]), one after the other, what was here first. Else what is held goes
+//! only when somebody says so ([`Install::remove`]).
 
 mod blobs;
 mod examine;
@@ -81,6 +82,9 @@ pub trait Board {
     ///
     /// [`CapsuleHost::admit`]: crate::host::CapsuleHost::admit
     fn admit(&self, manifest: &Manifest<'_>, module: &[u8]) -> Result<(), Reason>;
+
+    /// Whether an instance is of this capsule. One that nothing uses goes when room is needed.
+    fn uses(&self, digest: &Digest) -> bool;
 }
 
 /// Something that the node has to react to.

@@ -150,6 +150,17 @@ impl Slots {
         found
     }
 
+    /// Begins to forget the one that has been held longest of those that are not needed. Returns whether
+    /// there was one.
+    pub(super) fn evict(&mut self, is_needed: impl Fn(&Digest) -> bool) -> bool {
+        let held = self.0.iter_mut().filter(|slot| slot.state == SlotState::Held);
+        let oldest = held.filter(|slot| !is_needed(&slot.digest)).min_by_key(|slot| slot.since);
+        oldest.is_some_and(|slot| {
+            slot.state = SlotState::Leaving;
+            true
+        })
+    }
+
     /// Whether some are on their way out, so that there will be more room.
     pub(super) fn is_making_room(&self) -> bool {
         self.0.iter().any(|slot| !slot.is_there())

@@ -364,6 +364,28 @@ fn what_nobody_has_does_not_hold_up_the_others() {
 }
 
 #[test]
+fn what_nothing_uses_makes_room_and_what_is_used_stays() {
+    // Each takes a third of flash.
+    let all = ["a/a", "b/b", "c/c", "d/d", "e/e"];
+    let all = all.map(|name| Recipe { name, size: 30_000, ..Recipe::default() }.make());
+    let [a, b, c, d, e] = &all;
+    let mut world = with_registry(&[a, b, c, d, e]);
+    let used = &mut world.machine(address(1)).board.used;
+    used.extend([a.digest(), c.digest()]);
+    for made in [a, b, c, d] {
+        want(&mut world, 1, made, &[REGISTRY]);
+        assert!(run(&mut world, 1, 60, |party| party.is_held(made)));
+    }
+    let party = world.machine(address(1));
+    assert!(party.is_held(a) && !party.is_held(b) && party.is_held(c));
+
+    party.board.used.push(d.digest());
+    assert_eq!(refusal(&mut world, e).0, ErrorCode::NoFlash);
+    let party = world.machine(address(1));
+    assert!(party.is_held(a) && party.is_held(c) && party.is_held(d));
+}
+
+#[test]
 fn full_flash_is_told_and_what_goes_makes_room() {
     // Each takes a third of flash.
     let all = [1, 2, 3, 4].map(|sequence| {
@@ -375,6 +397,7 @@ fn full_flash_is_told_and_what_goes_makes_room() {
     for made in [a, b, c] {
         want(&mut world, 1, made, &[REGISTRY]);
         assert!(run(&mut world, 1, 60, |party| party.is_held(made)));
+        world.machine(address(1)).board.used.push(made.digest());
     }
     world.machine(address(1)).events.clear();
     assert_eq!(refusal(&mut world, d).0, ErrorCode::NoFlash);
@@ -434,6 +457,7 @@ fn there_are_no_more_capsules_than_there_may_be() {
         })
         .collect();
     let mut world = with_registry(&all.iter().collect::<Vec<_>>());
+    world.machine(address(1)).board.used.extend(all.iter().map(|made| made.digest()));
     let mut refused = 0;
     for made in &all {
         want(&mut world, 1, made, &[REGISTRY]);

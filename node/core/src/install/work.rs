@@ -454,7 +454,7 @@ fn end_of(failure: Failure) -> End {
     }
 }
 
-/// The store has no room: half-fetched capsules that nobody wants make some, or it is the end.
+/// The store has no room: capsules that nobody wants or uses make some, or it is the end.
 fn full(error: Error, tools: &mut Tools<'_>, digest: &Digest) -> Result<bool, End> {
     match error {
         Error::Busy => Ok(false),
@@ -469,7 +469,11 @@ fn wait_for_room(tools: &mut Tools<'_>, digest: &Digest, reason: Reason) -> Resu
     let is_wanted = |other: &Digest| {
         other == digest || tools.queue.iter().any(|wanted| wanted.digest == *other)
     };
-    if tools.slots.is_making_room() || tools.slots.collect(tools.now, Duration::ZERO, is_wanted) {
+    let slots = &mut *tools.slots;
+    if slots.is_making_room()
+        || slots.collect(tools.now, Duration::ZERO, is_wanted)
+        || slots.evict(|other| is_wanted(other) || tools.board.uses(other))
+    {
         return Ok(false);
     }
     Err(End::Refused(reason))

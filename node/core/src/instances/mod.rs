@@ -275,6 +275,11 @@ impl<I> Instances<I> {
         self.slots.iter().filter(|slot| !slot.phase.is_over()).count()
     }
 
+    /// Whether there is an instance of a capsule.
+    pub(crate) fn uses(&self, capsule: &Digest) -> bool {
+        self.slots.iter().any(|slot| slot.capsule == *capsule && !slot.phase.is_over())
+    }
+
     /// Whether another one has room.
     pub(crate) fn has_room(&self) -> bool {
         self.live() < self.most

@@ -87,11 +87,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
                 Ok(Some(done_if(self.want(now, flash, &capsule, sources)?)))
             }
             Command::Remove(remove) => {
-                let is_used = self
-                    .instances
-                    .iter()
-                    .any(|slot| slot.capsule == remove.capsule && !slot.phase.is_over());
-                if is_used {
+                if self.instances.uses(&remove.capsule) {
                     return Err(Reason::new(ErrorCode::WrongState).because("an instance uses it"));
                 }
                 self.install.remove(&remove.capsule)?;

@@ -4,6 +4,7 @@ use super::Node;
 use crate::config::Config;
 use crate::host::CapsuleHost;
 use crate::install::{self, Board};
+use crate::instances::Instances;
 use crate::instances::profile::Profile;
 use crate::problem::Reason;
 use crate::site;
@@ -57,8 +58,8 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
     #[inline(never)]
     pub(super) fn advance_install(&mut self, now: Instant, flash: &[u8]) {
         loop {
-            let Self { install, store, link, host, site, config, .. } = self;
-            let board = Machine { config, host };
+            let Self { install, store, link, host, site, config, instances, .. } = self;
+            let board = Machine { config, host, instances };
             match install.poll(now, flash, store, link, site, &board) {
                 None => return,
                 Some(event) => self.installed(now, event),
@@ -123,9 +124,10 @@ const fn is_unverified(code: ErrorCode) -> bool {
 }
 
 /// What the machine has, for those who install.
-struct Machine<'a, H> {
+struct Machine<'a, H: CapsuleHost> {
     config: &'a Config,
     host: &'a H,
+    instances: &'a Instances<H::Instance>,
 }
 
 impl<H: CapsuleHost> Board for Machine<'_, H> {
@@ -146,5 +148,9 @@ impl<H: CapsuleHost> Board for Machine<'_, H> {
         let profile = Profile::new(self.config, manifest, manifest.module_size)?;
         let admitted = self.host.admit(module, &profile.limits);
         admitted.map(drop).map_err(|why| Reason::new(ErrorCode::InvalidModule).because(why))
+    }
+
+    fn uses(&self, digest: &Digest) -> bool {
+        self.instances.uses(digest)
     }
 }

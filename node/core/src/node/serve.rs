@@ -98,9 +98,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
             }
             paths::CAPSULES => {
                 let Self { instances, install, store, server, link, .. } = self;
-                let in_use = |digest: &Digest| {
-                    instances.iter().any(|slot| slot.capsule == *digest && !slot.phase.is_over())
-                };
+                let in_use = |digest: &Digest| instances.uses(digest);
                 let mut capsules = CapsulesResource::new(install, flash, store, &in_use);
                 let mut routes = [Route::below(paths::CAPSULES, &mut capsules)];
                 server.handle(now, link, &mut routes, event, &mut canvas);

@@ -12,6 +12,8 @@ use std::vec::Vec;
 /// A board with so much RAM, whose host refuses modules that begin with a zero.
 pub(crate) struct SmallBoard {
     pub(crate) ram: u32,
+    /// What instances are of.
+    pub(crate) used: Vec<Digest>,
 }
 
 impl Board for SmallBoard {
@@ -30,6 +32,10 @@ impl Board for SmallBoard {
             Some(0) => Err(Reason::new(ErrorCode::InvalidModule).because("imports env.fork")),
             _ => Ok(()),
         }
+    }
+
+    fn uses(&self, digest: &Digest) -> bool {
+        self.used.contains(digest)
     }
 }
 

@@ -146,7 +146,7 @@ impl Party {
             store,
             site,
             install,
-            board: SmallBoard { ram: 20_000 },
+            board: SmallBoard { ram: 20_000, used: Vec::new() },
             shelf: Shelf::default(),
             used: Vec::new(),
             events: Vec::new(),
