@@ -112,7 +112,6 @@ impl Gateway {
     fn undo_move(&mut self, now: Instant, at: usize, problem: String) {
         if let Some(migration) = self.migrations.get_mut(at) {
             migration.undo(now, &mut self.store, problem);
-            migration.asked = [false; 2];
         }
         self.show(now, at);
     }
@@ -275,7 +274,6 @@ impl Gateway {
     fn enter(&mut self, now: Instant, at: usize, step: Step) {
         if let Some(migration) = self.migrations.get_mut(at) {
             migration.enter(now, step);
-            migration.asked = [false; 2];
         }
         self.show(now, at);
     }

@@ -206,6 +206,8 @@ impl Migration {
             _ => {}
         }
         self.step = step;
+        // What was said in the step before is answered to nobody.
+        self.asked = [false; 2];
         self.again_at = now;
         if self.steps.len() < 16 {
             self.steps.push((step.name(), now));
@@ -299,6 +301,15 @@ mod tests {
         let committed = resumed(&mut store);
         assert_eq!(committed.step, Step::Start);
         assert!(Migration::resume(Instant::ZERO, &[1, 2], &[]).is_none());
+    }
+
+    #[test]
+    fn who_was_asked_in_one_step_can_be_asked_in_the_next() {
+        let mut store = Store::new();
+        let mut migration = begun(&mut store);
+        migration.asked = [true; 2];
+        migration.undo(Instant::ZERO, &mut store, "the instance ends".into());
+        assert_eq!(migration.asked, [false; 2]);
     }
 
     #[test]
