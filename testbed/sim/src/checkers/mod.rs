@@ -3,8 +3,10 @@
 //! A [`Checker`] sees every [`Event`], looks at the [`Mesh`] now and then, and once more when all is at
 //! rest. What it finds wrong is a [`Violation`]. [`Checkers`] are all of them.
 
+pub mod delivery;
 pub mod nonces;
 
+pub use delivery::Delivery;
 pub use nonces::Nonces;
 
 use crate::{Event, Host};
@@ -159,7 +161,7 @@ pub struct Checkers {
 impl Default for Checkers {
     /// Every checker there is.
     fn default() -> Self {
-        Self::only(vec![Box::new(Nonces::default())])
+        Self::only(vec![Box::new(Nonces::default()), Box::new(Delivery::default())])
     }
 }
 

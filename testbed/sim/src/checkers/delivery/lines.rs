@@ -1,0 +1,161 @@
+//! What instances have published, as far as it still counts.
+//!
+//! A *line* is a history of an instance in which everything is exact: restarts and moves go on with it. A
+//! line ends where an instance begins afresh or goes on from a checkpoint, because its node was lost: what
+//! it did after that may have been seen by others, and the next line has other messages.
+
+use super::super::Violation;
+use crate::checkers::Verdict;
+use capmesh_node::trace::Promise;
+use capmesh_wire::Instant;
+use capmesh_wire::message::Stream;
+use std::collections::{HashMap, VecDeque};
+
+/// Messages of a stream that are remembered. Of older ones only the numbers are checked.
+const REMEMBERED: usize = 4_096;
+
+/// Lines of an instance whose messages are remembered.
+const LINES: usize = 8;
+
+/// All streams.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    streams: HashMap<Stream, VecDeque<Line>>,
+}
+
+/// What an instance has published on an output in one of its lines.
+#[derive(Debug)]
+pub(super) struct Line {
+    /// Later ones are larger.
+    pub(super) number: u32,
+    pub(super) promise: Promise,
+    messages: VecDeque<Message>,
+    /// Nothing is known of messages below.
+    forgotten: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Message {
+    pub(super) seq: u64,
+    pub(super) print: u64,
+    pub(super) at: Instant,
+    /// Whether a consumer has handled it.
+    seen: bool,
+}
+
+/// What is known of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    /// It was published in this line.
+    In(u32),
+    /// Another one has that number, or none.
+    Wrong,
+    /// It is too old, or its producer is none that is watched.
+    Nothing,
+}
+
+impl Lines {
+    /// Takes in that a message was published.
+    pub(super) fn publish(
+        &mut self,
+        at: Instant,
+        stream: Stream,
+        line: u32,
+        promise: Promise,
+        (seq, print): (u64, u64),
+    ) -> Verdict {
+        let lines = self.streams.entry(stream).or_default();
+        if lines.back().is_none_or(|last| last.number < line) {
+            let messages = VecDeque::new();
+            lines.push_back(Line { number: line, promise, messages, forgotten: seq });
+            if lines.len() > LINES {
+                lines.pop_front();
+            }
+        }
+        // A stale copy goes on with an older line.
+        let Some(found) = lines.iter_mut().rev().find(|of| of.number == line) else { return Ok(()) };
+        found.promise = promise;
+        if let Some(last) = found.messages.back().filter(|last| last.seq >= seq) {
+            let seen = format!("{} is published after {}", said(stream, seq), last.seq);
+            return Err(Violation::new("delivery", at, seen).should("numbers rise"));
+        }
+        found.messages.push_back(Message { seq, print, at, seen: false });
+        if found.messages.len() > REMEMBERED {
+            found.messages.pop_front();
+            found.forgotten = found.messages.front().map_or(seq, |first| first.seq);
+        }
+        Ok(())
+    }
+
+    /// An instance goes on from where `next` was the number of its next message.
+    pub(super) fn roll_back(
+        &mut self,
+        at: Instant,
+        stream: Stream,
+        line: u32,
+        next: u64,
+    ) -> Verdict {
+        let lines = self.streams.get_mut(&stream);
+        let Some(found) = lines.and_then(|lines| lines.iter_mut().find(|of| of.number == line))
+        else {
+            return Ok(());
+        };
+        while let Some(void) = found.messages.pop_back_if(|last| last.seq >= next) {
+            if void.seen && found.promise != Promise::Latest {
+                let seen = format!("{} was handled and is no more", said(stream, void.seq));
+                let should = "nothing is sent on an `every` wire before a commit covers it";
+                return Err(Violation::new("delivery", at, seen)
+                    .should(should)
+                    .of(stream.instance.0));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in that a consumer handles a message, and says what is known of it: in line `from` or a
+    /// later one.
+    pub(super) fn handled(&mut self, stream: Stream, from: u32, seq: u64, print: u64) -> Known {
+        let Some(lines) = self.streams.get_mut(&stream) else { return Known::Nothing };
+        let mut forgotten = lines.front().is_some_and(|first| first.number > from);
+        for line in lines.iter_mut().filter(|line| line.number >= from) {
+            let place = line.messages.partition_point(|message| message.seq < seq);
+            match line.messages.get_mut(place).filter(|m| m.seq == seq && m.print == print) {
+                Some(message) => {
+                    message.seen = true;
+                    return Known::In(line.number);
+                }
+                None => forgotten |= seq < line.forgotten && line.forgotten > 0,
+            }
+        }
+        if forgotten { Known::Nothing } else { Known::Wrong }
+    }
+
+    /// The first message of a line that should have come before `seq`, and has not since `next`.
+    pub(super) fn missed(
+        &self,
+        stream: Stream,
+        line: u32,
+        next: u64,
+        seq: u64,
+        mut is_excused: impl FnMut(u64) -> bool,
+    ) -> Option<Message> {
+        let lines = self.streams.get(&stream)?;
+        let line = lines.iter().find(|of| of.number == line)?;
+        if line.promise != Promise::Every {
+            return None;
+        }
+        let first = line.messages.partition_point(|message| message.seq < next);
+        let missed = line.messages.range(first..).take_while(|message| message.seq < seq);
+        missed.copied().find(|message| !is_excused(message.seq))
+    }
+
+    /// The newest line of a stream.
+    pub(super) fn newest(&self, stream: Stream) -> Option<u32> {
+        self.streams.get(&stream)?.back().map(|line| line.number)
+    }
+}
+
+/// A message, for people.
+pub(super) fn said(stream: Stream, seq: u64) -> String {
+    format!("message {}/{}#{seq}", stream.instance, stream.output)
+}

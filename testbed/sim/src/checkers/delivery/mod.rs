@@ -1,0 +1,251 @@
+//! `every` wires lose nothing, repeat nothing and keep order, per stream.
+//!
+//! Source: mesh-protocol.md, "Messages". What is checked, exactly:
+//!
+//! - An instance's *ledger* is what it has handled of each stream at each input, and what it has published
+//!   on each output. Taking its state saves the ledger beside it, and going on from that state goes back to
+//!   that ledger: so handlers that no commit covers do not count, and may run again. An instance that
+//!   begins afresh in the same epoch goes back to where it began.
+//! - What an input handles next of a stream has the number after the last in its ledger, or all numbers
+//!   between were passed over: since their handler trapped, or because the producer's wires declare that
+//!   they may be dropped, or because the producer never used them.
+//! - It is the message that the producer published with that number, by the bytes of its payload, and the
+//!   producer's ledger still has it: nothing leaves before a commit covers it.
+//! - A producer's numbers rise.
+//! - At rest, every message that was published more than [`PATIENCE`] ago was handled by everybody who has
+//!   handled a message of its stream before and is in the plan.
+//!
+//! Where an instance goes on from a checkpoint, or begins afresh in a new epoch, because its node is lost,
+//! a new *line* of its messages begins, in which all this holds anew. Its consumers may miss what the old
+//! line had; they may not handle anything of it once they have had something of the new one: so a stale copy
+//! is harmless.
+
+mod lines;
+mod saved;
+
+use super::{Checker, Mesh, Verdict, Violation};
+use crate::{Event, Host};
+use capmesh_node::trace::{Given, Promise, Restored, Trace};
+use capmesh_wire::message::Stream;
+use capmesh_wire::{Digest, Epoch, InstanceId, Instant};
+use lines::{Known, Lines, said};
+use saved::{Cursor, Ledger, Port, Saved};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+/// How long a message may take while nothing goes wrong.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// See the [module](self).
+#[derive(Debug, Default)]
+pub struct Delivery {
+    instances: BTreeMap<u32, Instance>,
+    lines: Lines,
+}
+
+#[derive(Debug, Default)]
+struct Instance {
+    /// Those that are up.
+    copies: HashMap<Host, Copy>,
+    /// The line that began last.
+    line: u32,
+    /// In which epoch that was, if it began afresh.
+    began: Option<Epoch>,
+    saved: Saved,
+    /// What each input had first of each stream in this line: where it begins again if it begins afresh.
+    firsts: BTreeMap<Port, Cursor>,
+    /// Messages whose handler trapped.
+    passed: BTreeSet<(Port, u64)>,
+}
+
+#[derive(Debug)]
+struct Copy {
+    line: u32,
+    ledger: Ledger,
+    handles: Option<Given>,
+}
+
+/// Messages of an instance whose handlers trapped that are remembered.
+const PASSED: usize = 4_096;
+
+impl Checker for Delivery {
+    fn name(&self) -> &'static str {
+        "delivery"
+    }
+
+    fn see(&mut self, at: Instant, event: &Event) -> Verdict {
+        match event {
+            Event::Node { host, trace } => {
+                self.trace(at, *host, trace).map_err(|wrong| wrong.on(*host))
+            }
+            Event::Crashed { host } => {
+                self.instances.values_mut().for_each(|instance| {
+                    instance.copies.remove(host);
+                });
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn at_rest(&mut self, at: Instant, mesh: &dyn Mesh) -> Verdict {
+        let plan = mesh.plan().unwrap_or_default();
+        let lives = |id: u32| plan.iter().find(|row| row.instance == id && row.is_running);
+        for (id, instance) in &self.instances {
+            let Some(copy) = lives(*id).and_then(|row| instance.copies.get(&row.host)) else {
+                continue;
+            };
+            for (port, cursor) in &copy.ledger.inputs {
+                let is_excused = |seq| instance.passed.contains(&(*port, seq));
+                let end = u64::MAX;
+                let missed =
+                    self.lines.missed(port.stream, cursor.line, cursor.next, end, is_excused);
+                let is_old = |of: &lines::Message| at.saturating_since(of.at) > PATIENCE;
+                if let Some(missed) = missed.filter(is_old)
+                    && lives(port.stream.instance.0).is_some()
+                    && self.lines.newest(port.stream) == Some(cursor.line)
+                {
+                    let what = said(port.stream, missed.seq);
+                    let seen = format!("{what} of {} us was not handled", missed.at.as_micros());
+                    return Err(Violation::new(self.name(), at, seen)
+                        .should("at rest every message has arrived")
+                        .of(*id));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Delivery {
+    fn trace(&mut self, at: Instant, host: Host, trace: &Trace) -> Verdict {
+        match *trace {
+            Trace::Up { instance, epoch, capsule, from, .. } => {
+                self.up(at, host, instance, (epoch, capsule), from)
+            }
+            Trace::Down { instance, .. } => {
+                self.instances.entry(instance.0).or_default().copies.remove(&host);
+                Ok(())
+            }
+            Trace::Begins { instance, given, .. } => self.begins(at, host, instance, given),
+            Trace::Ends { instance, trap, .. } => {
+                let instance = self.instances.entry(instance.0).or_default();
+                let Some(copy) = instance.copies.get_mut(&host) else { return Ok(()) };
+                let given = copy.handles.take();
+                if let Some(Given::Message { input, stream, seq, .. }) = given
+                    && trap.is_some()
+                {
+                    instance.passed.insert((Port { input, stream }, seq.0));
+                    if instance.passed.len() > PASSED {
+                        instance.passed.pop_first();
+                    }
+                }
+                Ok(())
+            }
+            Trace::Published { instance, output, seq: Some(seq), print, promise, .. } => {
+                let found = self.instances.entry(instance.0).or_default();
+                let Some(copy) = found.copies.get_mut(&host) else { return Ok(()) };
+                copy.ledger.outputs.insert(output, seq.0 + 1);
+                let (stream, message) = (Stream { instance, output }, (seq.0, print));
+                self.lines
+                    .publish(at, stream, copy.line, promise, message)
+                    .map_err(|wrong| wrong.of(instance.0))
+            }
+            Trace::Published { instance, seq: None, promise: Promise::Every, .. } => {
+                let seen = "a message was not taken, though its wires make the producer wait";
+                Err(Violation::new("delivery", at, seen).of(instance.0))
+            }
+            Trace::Taken { instance, print, .. } => {
+                let found = self.instances.entry(instance.0).or_default();
+                if let Some(copy) = found.copies.get(&host) {
+                    found.saved.save(print, copy.line, copy.ledger.clone());
+                }
+                Ok(())
+            }
+            Trace::Published { .. } | Trace::Kept { .. } => Ok(()),
+        }
+    }
+
+    fn up(
+        &mut self,
+        at: Instant,
+        host: Host,
+        id: InstanceId,
+        (epoch, capsule): (Epoch, Digest),
+        from: Option<Restored>,
+    ) -> Verdict {
+        let found = self.instances.entry(id.0).or_default();
+        let saved = from.and_then(|from| found.saved.find(from.print));
+        let begins_anew = match from {
+            None => found.began.is_some_and(|began| began != epoch),
+            // It goes on from a checkpoint that was not the last state where it was taken.
+            Some(from) => from.epoch < epoch && !from.is_last && from.capsule == capsule,
+        };
+        let (line, ledger) = if begins_anew || (from.is_some() && saved.is_none()) {
+            found.line += 1;
+            found.began = from.is_none().then_some(epoch);
+            found.firsts.clear();
+            // What it had is not known to those it had it from.
+            let outputs = saved.map(|(_, ledger)| ledger.outputs).unwrap_or_default();
+            (found.line, Ledger { inputs: BTreeMap::new(), outputs })
+        } else if let Some(saved) = saved {
+            saved
+        } else {
+            found.began = Some(epoch);
+            (found.line, Ledger { inputs: found.firsts.clone(), outputs: BTreeMap::new() })
+        };
+        let outputs: Vec<_> = ledger.outputs.iter().map(|(o, next)| (*o, *next)).collect();
+        found.copies.insert(host, Copy { line, ledger, handles: None });
+        if begins_anew {
+            return Ok(());
+        }
+        (0..=MOST_OUTPUTS).try_for_each(|output| {
+            let next = outputs.iter().find(|(o, _)| *o == output).map_or(0, |(_, next)| *next);
+            self.lines.roll_back(at, Stream { instance: id, output }, line, next)
+        })
+    }
+
+    fn begins(&mut self, at: Instant, host: Host, id: InstanceId, given: Given) -> Verdict {
+        let found = self.instances.entry(id.0).or_default();
+        let Some(copy) = found.copies.get_mut(&host) else {
+            let seen = "a handler runs in an instance that is not up";
+            return Err(Violation::new("delivery", at, seen).of(id.0));
+        };
+        copy.handles = Some(given);
+        let Given::Message { input, stream, seq, every: true, print } = given else {
+            return Ok(());
+        };
+        let port = Port { input, stream };
+        let known = copy.ledger.inputs.get(&port).copied();
+        let from = known.map_or(0, |cursor| cursor.line);
+        let what = said(stream, seq.0);
+        let wrong = |seen: &str, should: String| {
+            Err(Violation::new("delivery", at, format!("{what} {seen}")).should(should).of(id.0))
+        };
+        let line = match self.lines.handled(stream, from, seq.0, print) {
+            Known::In(line) => line,
+            Known::Nothing => from,
+            Known::Wrong => {
+                let should = "what its producer published, and not of an older line";
+                return wrong("is handled and is not what was published", should.into());
+            }
+        };
+        if let Some(cursor) = known.filter(|cursor| cursor.line == line) {
+            if seq.0 < cursor.next {
+                return wrong("is handled again", format!("#{} or later", cursor.next));
+            }
+            let is_excused = |seq| found.passed.contains(&(port, seq));
+            let missed = self.lines.missed(stream, line, cursor.next, seq.0, is_excused);
+            if let Some(missed) = missed {
+                return wrong("is handled next", format!("#{} comes before", missed.seq));
+            }
+        }
+        let cursor = Cursor { line, next: seq.0 + 1 };
+        found.firsts.entry(port).or_insert(Cursor { line, next: seq.0 });
+        copy.ledger.inputs.insert(port, cursor);
+        Ok(())
+    }
+}
+
+/// The highest number of an output that is looked at.
+const MOST_OUTPUTS: u8 = 15;
