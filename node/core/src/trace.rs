@@ -4,6 +4,7 @@
 //! feature `test-util` nothing is noted and nobody can ask: no code of it is left in firmware.
 
 use crate::host::Trap;
+use crate::router::PublishError;
 use capmesh_wire::message::Stream;
 use capmesh_wire::{Digest, Epoch, InstanceId, Seq};
 
@@ -62,8 +63,8 @@ pub enum Trace {
         epoch: Epoch,
         /// On which output.
         output: u8,
-        /// Its number, if it was taken: else it did not fit its schema, or the outbox.
-        seq: Option<Seq>,
+        /// Its number, if it was taken.
+        seq: Result<Seq, PublishError>,
         /// Of its payload; of the record, if that does not fit its schema.
         print: u64,
         /// What its wires promise.
@@ -146,6 +147,17 @@ pub enum Given {
     Call,
     /// The run of a one-shot capsule.
     Run,
+}
+
+/// How full something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gauge {
+    /// What it is.
+    pub name: &'static str,
+    /// How much it holds.
+    pub has: u64,
+    /// How much it may hold.
+    pub most: u64,
 }
 
 /// Whether traces are noted.

@@ -333,11 +333,11 @@ impl fmt::Display for Told<'_> {
             Trace::Ends { instance, trap: Some(trap), .. } => {
                 write!(f, "instance {instance}: its handler {trap}")
             }
-            Trace::Published { instance, output, seq: Some(seq), print, .. } => {
+            Trace::Published { instance, output, seq: Ok(seq), print, .. } => {
                 write!(f, "instance {instance} publishes {instance}/{output}#{seq} ({print:016x})")
             }
-            Trace::Published { instance, output, seq: None, print, .. } => {
-                write!(f, "instance {instance} cannot publish on {output} ({print:016x})")
+            Trace::Published { instance, output, seq: Err(why), print, .. } => {
+                write!(f, "instance {instance} cannot publish on {output} ({print:016x}): {why}")
             }
             Trace::Taken { instance, print, moves, .. } => {
                 let last = if moves { "the last " } else { "" };

@@ -9,7 +9,7 @@ use capmesh_coap::relay::Relaying;
 use capmesh_node::flash::nor::{Nor, Tear};
 use capmesh_node::flash::{Op, Owner, Store, kinds};
 use capmesh_node::site::Members;
-use capmesh_node::trace::Trace;
+use capmesh_node::trace::{Gauge, Trace};
 use capmesh_node::{Boot, Config, Node, Output};
 use capmesh_runtime::Runtime;
 use capmesh_session::{RelayEndpoint, Sessions};
@@ -174,6 +174,16 @@ impl Machine {
     /// What the node has done since this was asked last.
     pub(crate) fn traces(&mut self) -> Vec<Trace> {
         self.node.as_mut().map(|node| node.traces()).unwrap_or_default()
+    }
+
+    /// How full its tables are, if it is on.
+    pub(crate) fn gauges(&self) -> Option<Vec<Gauge>> {
+        Some(self.node.as_ref()?.gauges(self.nor.bytes()))
+    }
+
+    /// What it holds of a capsule.
+    pub(crate) fn held(&self, capsule: &Digest) -> Option<(&[u8], &[u8])> {
+        self.node.as_ref()?.held(self.nor.bytes(), capsule)
     }
 
     /// When it wants to be polled, in the world's time.

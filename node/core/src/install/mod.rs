@@ -162,6 +162,17 @@ impl Install {
         Some(Held { manifest, module: store.bytes(flash, id)? })
     }
 
+    /// The envelope of a capsule that is known.
+    #[cfg(any(test, feature = "test-util"))]
+    pub(crate) fn envelope<'f>(
+        &self,
+        flash: &'f [u8],
+        store: &Store,
+        digest: &Digest,
+    ) -> Option<&'f [u8]> {
+        self.slots.find(digest)?.envelope(flash, store)
+    }
+
     /// What is held, in the order of the digests.
     pub fn digests(&self) -> impl Iterator<Item = Digest> {
         let held = self.slots.iter().filter(|slot| slot.state == SlotState::Held);

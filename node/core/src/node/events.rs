@@ -6,7 +6,7 @@ use crate::instances::fuel::Allowance;
 use crate::instances::profile::{Profile, schema_in};
 use crate::instances::{Current, Running, Slot};
 use crate::log::Log;
-use crate::router::{self, Ask, Router};
+use crate::router::{self, Ask, PublishError, Router};
 use crate::trace::{Given, TRACES, Trace, Tracer, print};
 use alloc::vec::Vec;
 use capmesh_session::Link;
@@ -106,11 +106,11 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
             match effect {
                 Effect::Publish { output, record: bytes } => {
                     let seq = publish(now, time, router, *id, profile, output, bytes, record);
-                    if seq.is_none() {
+                    if seq.is_err() {
                         *dropped = dropped.saturating_add(1);
                     }
                     tracer.note(|| {
-                        let print = print(if seq.is_some() { record } else { bytes });
+                        let print = print(if seq.is_ok() { record } else { bytes });
                         let output = u8::try_from(output).unwrap_or(u8::MAX);
                         let promise = router.promise(*id, output);
                         let (instance, epoch) = (*id, *epoch);
@@ -410,13 +410,13 @@ fn publish(
     output: u32,
     bytes: &[u8],
     buf: &mut Vec<u8>,
-) -> Option<Seq> {
-    let output = u8::try_from(output).ok()?;
-    let schema = profile.outputs.get(usize::from(output))?;
-    let len = to_payload(schema, bytes, buf)?.as_bytes().len();
-    buf.truncate(len);
-    let payload = Payload::new(buf).ok()?;
-    router.publish(now, id, output, sampled, payload).ok()
+) -> Result<Seq, PublishError> {
+    let output = u8::try_from(output).map_err(|_| PublishError::Unknown)?;
+    let schema = profile.outputs.get(usize::from(output)).ok_or(PublishError::Unknown)?;
+    let len = to_payload(schema, bytes, buf).map(|payload| payload.as_bytes().len());
+    buf.truncate(len.ok_or(PublishError::Schema)?);
+    let payload = Payload::new(buf).map_err(|_| PublishError::Schema)?;
+    router.publish(now, id, output, sampled, payload)
 }
 
 fn ask(

@@ -12,6 +12,8 @@ mod reach;
 mod serve;
 mod states;
 mod turn;
+#[cfg(any(test, feature = "test-util"))]
+mod view;
 
 use crate::clock::Timekeeper;
 use crate::config::Config;

@@ -50,7 +50,7 @@ pub enum Event<'a> {
 }
 
 /// Why a message was not published.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PublishError {
     /// There is no such instance or output.
     Unknown,

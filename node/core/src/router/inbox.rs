@@ -51,6 +51,12 @@ pub(super) const fn cost(payload: usize) -> usize {
 }
 
 impl Inbox {
+    /// Messages in it, and what they take.
+    #[cfg(any(test, feature = "test-util"))]
+    pub(super) fn filling(&self) -> Bounds {
+        Bounds { messages: self.entries.len(), bytes: self.bytes }
+    }
+
     /// Whether a message with a payload of this length has room.
     pub(super) fn has_room(&self, bounds: Bounds, payload: usize) -> bool {
         self.entries.len() < bounds.messages

@@ -54,6 +54,8 @@ mod resources;
 mod save;
 mod send;
 mod shape;
+#[cfg(any(test, feature = "test-util"))]
+mod view;
 
 pub use asks::{Ask, AskError, ServiceError};
 pub use config::Config;

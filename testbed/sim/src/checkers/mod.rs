@@ -3,11 +3,29 @@
 //! A [`Checker`] sees every [`Event`], looks at the [`Mesh`] now and then, and once more when all is at
 //! rest. What it finds wrong is a [`Violation`]. [`Checkers`] are all of them.
 
+mod bounds;
+pub mod budgets;
+pub mod convergence;
 pub mod delivery;
+mod installed;
 pub mod nonces;
+mod ownership;
+mod rest;
+mod snapshots;
+mod world;
 
+pub use bounds::Bounds;
+pub use budgets::Budgets;
+pub use convergence::Convergence;
 pub use delivery::Delivery;
+pub use installed::Installed;
 pub use nonces::Nonces;
+pub use ownership::Ownership;
+pub use rest::Rest;
+pub use snapshots::Snapshots;
+
+use capmesh_node::trace::Gauge;
+use capmesh_wire::Digest;
 
 use crate::{Event, Host};
 use capmesh_wire::Instant;
@@ -59,23 +77,40 @@ pub trait Mesh {
     /// is off.
     fn gauges(&self, host: Host) -> Vec<Gauge>;
 
-    /// Who is to run what, as the gateway has decided it; `None` while there is no gateway.
-    fn plan(&self) -> Option<Vec<Planned>>;
+    /// What a node holds of a capsule: its envelope and its module. `None` if it is off, or does not.
+    fn held(&self, host: Host, capsule: &Digest) -> Option<(&[u8], &[u8])>;
+
+    /// What a node has of instances. `None` if it is off.
+    fn instances(&self, host: Host) -> Option<Vec<Has>>;
+
+    /// Who is to run what, as the gateway has decided it, durably.
+    fn plan(&self) -> Vec<Planned>;
 }
 
-/// How full something is.
+/// An instance on a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gauge {
-    /// What it is.
-    pub name: &'static str,
-    /// How much it holds.
-    pub has: u64,
-    /// How much it may hold.
-    pub most: u64,
+pub struct Has {
+    /// The instance.
+    pub instance: u32,
+    /// Its epoch there.
+    pub epoch: u32,
+    /// What it is doing.
+    pub life: Life,
+}
+
+/// What an instance is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// It runs.
+    Runs,
+    /// Its handlers trap: it has failed, or is tried again after a while.
+    Fails,
+    /// It does not run.
+    Other,
 }
 
 /// A row of the gateway's plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Planned {
     /// The instance.
     pub instance: u32,
@@ -83,10 +118,8 @@ pub struct Planned {
     pub epoch: u32,
     /// The node that is to run it.
     pub host: Host,
-    /// Whether the gateway has heard that it does.
-    pub is_running: bool,
-    /// Whether it is known to fail: its capsule traps again and again.
-    pub has_failed: bool,
+    /// What MQTT topics call it: `pipeline--name`, and `--replica` behind that but for the first.
+    pub path: String,
 }
 
 /// A promise that was broken.
@@ -161,7 +194,17 @@ pub struct Checkers {
 impl Default for Checkers {
     /// Every checker there is.
     fn default() -> Self {
-        Self::only(vec![Box::new(Nonces::default()), Box::new(Delivery::default())])
+        Self::only(vec![
+            Box::new(Nonces::default()),
+            Box::new(Ownership::default()),
+            Box::new(Delivery::default()),
+            Box::new(Snapshots::default()),
+            Box::new(Installed::default()),
+            Box::new(Budgets::default()),
+            Box::new(Bounds),
+            Box::new(Rest::default()),
+            Box::new(Convergence::default()),
+        ])
     }
 }
 
@@ -170,6 +213,12 @@ impl Checkers {
     #[must_use]
     pub const fn only(all: Vec<Box<dyn Checker>>) -> Self {
         Self { all, next: Instant::ZERO }
+    }
+
+    /// Nobody minds anything.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self::only(Vec::new())
     }
 
     /// Without the one of this name.

@@ -15,6 +15,7 @@ use crate::site::{Dice, GATEWAY, REGISTRY, host_of, roster, site_credential};
 use capmesh_node::flash::nor::Tear;
 use capmesh_node::trace::print;
 use capmesh_node::{Config, Input};
+use capmesh_oscore::witness;
 use capmesh_wire::Instant;
 use schedule::{Happening, Schedule};
 use std::net::SocketAddr;
@@ -115,6 +116,7 @@ impl World {
 
     /// Nobody but a gateway and a registry, which are off.
     fn dark(seed: u64, nodes: Host) -> Self {
+        witness::begin();
         let dice = Dice(seed);
         let mut net = Net::new(dice.fork(NET));
         [GATEWAY, REGISTRY].into_iter().for_each(|host| net.attach(host));
@@ -156,6 +158,13 @@ impl World {
         }
     }
 
+    /// Tells what a host has sealed since this was told last.
+    fn tell_sealed(&mut self, host: Host) {
+        let mut sealed = Vec::new();
+        witness::take(|of| sealed.push(Event::Sealed { host, key: of.key, nonce: of.nonce }));
+        sealed.into_iter().for_each(|event| self.emit(event));
+    }
+
     /// Goes on to what happens next, but not past `until`. Returns whether anything is left before. The
     /// work is that of what happens and of those to whom it does, and grows with the logarithm of how
     /// many there are.
@@ -174,6 +183,7 @@ impl World {
         }
         self.schedule.wake(self.now);
         self.flush();
+        self.look();
         true
     }
 
@@ -236,6 +246,7 @@ impl World {
                 }
             }
         }
+        self.tell_sealed(to);
         self.schedule.touch(to);
     }
 
@@ -278,6 +289,7 @@ impl World {
                     self.machine(n).timeout()
                 }
             };
+            self.tell_sealed(host);
             self.schedule.set_timeout(host, timeout);
         }
     }

@@ -73,7 +73,9 @@ impl Lines {
             }
         }
         // A stale copy goes on with an older line.
-        let Some(found) = lines.iter_mut().rev().find(|of| of.number == line) else { return Ok(()) };
+        let Some(found) = lines.iter_mut().rev().find(|of| of.number == line) else {
+            return Ok(());
+        };
         found.promise = promise;
         if let Some(last) = found.messages.back().filter(|last| last.seq >= seq) {
             let seen = format!("{} is published after {}", said(stream, seq), last.seq);

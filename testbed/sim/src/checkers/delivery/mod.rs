@@ -23,8 +23,9 @@
 mod lines;
 mod saved;
 
-use super::{Checker, Mesh, Verdict, Violation};
+use super::{Checker, Life, Mesh, Planned, Verdict, Violation};
 use crate::{Event, Host};
+use capmesh_node::router::PublishError;
 use capmesh_node::trace::{Given, Promise, Restored, Trace};
 use capmesh_wire::message::Stream;
 use capmesh_wire::{Digest, Epoch, InstanceId, Instant};
@@ -47,6 +48,8 @@ pub struct Delivery {
 struct Instance {
     /// Those that are up.
     copies: HashMap<Host, Copy>,
+    /// The newest epoch that it was up in.
+    newest: Epoch,
     /// The line that began last.
     line: u32,
     /// In which epoch that was, if it began afresh.
@@ -89,8 +92,12 @@ impl Checker for Delivery {
     }
 
     fn at_rest(&mut self, at: Instant, mesh: &dyn Mesh) -> Verdict {
-        let plan = mesh.plan().unwrap_or_default();
-        let lives = |id: u32| plan.iter().find(|row| row.instance == id && row.is_running);
+        let plan = mesh.plan();
+        let runs = |row: &&Planned| {
+            let has = mesh.instances(row.host).unwrap_or_default();
+            has.iter().any(|of| of.instance == row.instance && of.life == Life::Runs)
+        };
+        let lives = |id: u32| plan.iter().find(|row| row.instance == id).filter(runs);
         for (id, instance) in &self.instances {
             let Some(copy) = lives(*id).and_then(|row| instance.copies.get(&row.host)) else {
                 continue;
@@ -142,7 +149,7 @@ impl Delivery {
                 }
                 Ok(())
             }
-            Trace::Published { instance, output, seq: Some(seq), print, promise, .. } => {
+            Trace::Published { instance, output, seq: Ok(seq), print, promise, .. } => {
                 let found = self.instances.entry(instance.0).or_default();
                 let Some(copy) = found.copies.get_mut(&host) else { return Ok(()) };
                 copy.ledger.outputs.insert(output, seq.0 + 1);
@@ -151,7 +158,12 @@ impl Delivery {
                     .publish(at, stream, copy.line, promise, message)
                     .map_err(|wrong| wrong.of(instance.0))
             }
-            Trace::Published { instance, seq: None, promise: Promise::Every, .. } => {
+            Trace::Published {
+                instance,
+                seq: Err(PublishError::Full),
+                promise: Promise::Every,
+                ..
+            } => {
                 let seen = "a message was not taken, though its wires make the producer wait";
                 Err(Violation::new("delivery", at, seen).of(instance.0))
             }
@@ -196,7 +208,10 @@ impl Delivery {
         };
         let outputs: Vec<_> = ledger.outputs.iter().map(|(o, next)| (*o, *next)).collect();
         found.copies.insert(host, Copy { line, ledger, handles: None });
-        if begins_anew {
+        // What was handed over goes on elsewhere.
+        let is_stale = epoch < found.newest;
+        found.newest = found.newest.max(epoch);
+        if begins_anew || is_stale {
             return Ok(());
         }
         (0..=MOST_OUTPUTS).try_for_each(|output| {

@@ -1,0 +1,81 @@
+//! What checkers see of a world.
+
+use super::{Checkers, Has, Life, Mesh, Planned, Verdict};
+use crate::site::{GATEWAY, REGISTRY};
+use crate::{Host, Machine, World};
+use capmesh_gateway::rows::Row;
+use capmesh_gateway::store::Table;
+use capmesh_node::trace::Gauge;
+use capmesh_wire::Digest;
+use capmesh_wire::inventory::InstanceState;
+
+impl World {
+    /// Has the checkers look, if that is due.
+    pub(crate) fn look(&mut self) {
+        if self.checkers.is_due(self.now) {
+            self.with_checkers(|checkers, world| checkers.look(world.now, world));
+        }
+    }
+
+    /// Says that all is at rest: nothing has gone wrong for long, and nothing is under way.
+    pub fn rest(&mut self) {
+        self.with_checkers(|checkers, world| checkers.at_rest(world.now, world));
+    }
+
+    fn with_checkers(&mut self, ask: impl FnOnce(&mut Checkers, &Self) -> Verdict) {
+        let mut checkers = std::mem::replace(&mut self.checkers, Checkers::none());
+        let verdict = ask(&mut checkers, self);
+        self.checkers = checkers;
+        if let (None, Err(violation)) = (&self.violation, verdict) {
+            self.violation = Some(violation);
+        }
+    }
+
+    fn node_at(&self, host: Host) -> Option<&Machine> {
+        self.machines.get(usize::from(host).checked_sub(1)?)
+    }
+}
+
+impl Mesh for World {
+    fn nodes(&self) -> Vec<Host> {
+        self.machines.iter().map(|machine| machine.n).collect()
+    }
+
+    fn gauges(&self, host: Host) -> Vec<Gauge> {
+        match host {
+            GATEWAY | REGISTRY => Vec::new(),
+            _ => self.node_at(host).and_then(Machine::gauges).unwrap_or_default(),
+        }
+    }
+
+    fn held(&self, host: Host, capsule: &Digest) -> Option<(&[u8], &[u8])> {
+        self.node_at(host)?.held(capsule)
+    }
+
+    fn instances(&self, host: Host) -> Option<Vec<Has>> {
+        let has = |(instance, epoch, state): (capmesh_wire::InstanceId, capmesh_wire::Epoch, _)| {
+            let life = match state {
+                InstanceState::Running => Life::Runs,
+                InstanceState::BackingOff | InstanceState::Failed => Life::Fails,
+                _ => Life::Other,
+            };
+            Has { instance: instance.0, epoch: epoch.0, life }
+        };
+        Some(self.node_at(host)?.node.as_ref()?.instances().map(has).collect())
+    }
+
+    fn plan(&self) -> Vec<Planned> {
+        let rows = self.gate.durable.iter().filter(|(key, _)| key.table == Table::Plan);
+        let rows = rows.filter_map(|(_, value)| Row::decode(value));
+        rows.filter_map(|row| {
+            let host = *self.gate.ids.get(&row.node)?;
+            let (pipeline, name) = (&row.pipeline, &row.name);
+            let path = match row.replica {
+                0 => format!("{pipeline}--{name}"),
+                replica => format!("{pipeline}--{name}--{replica}"),
+            };
+            Some(Planned { instance: row.instance.0, epoch: row.epoch.0, host, path })
+        })
+        .collect()
+    }
+}
