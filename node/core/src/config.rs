@@ -84,11 +84,24 @@ pub struct Actuator {
 /// How instances are run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schedule {
-    /// Fuel of one slice: how long the node may go without looking at anything else.
+    /// Fuel of one slice: how long the node may go without looking at anything else. Handlers wait for
+    /// a slice of each other instance at most; [`Schedule::slice_of`] makes that a hundredth of a second.
     pub slice: u32,
     /// Events other than messages and timers that may wait for an instance: requests, replies,
     /// digital inputs. One more is refused, or dropped and counted.
     pub events: u8,
+}
+
+impl Schedule {
+    /// The slice with which each instance that has something to do, and fuel of its own left, has its
+    /// turn within 10 ms, whatever the others do. Slow nodes with many instances take longer: a slice
+    /// below 1,000 would be spent on changing turns.
+    #[must_use]
+    pub const fn slice_of(budget: &Budget) -> u32 {
+        let instances = if budget.instances == 0 { 1 } else { budget.instances as u32 };
+        let slice = budget.fuel_per_second / 100 / instances;
+        if slice < 1_000 { 1_000 } else { slice }
+    }
 }
 
 /// How faults of instances are answered. They are counted in RAM: a start of the node is a new attempt for
@@ -119,15 +132,16 @@ pub struct Log {
 impl Default for Config {
     /// A board with 64 KB of RAM to spare.
     fn default() -> Self {
+        let budget = Budget { ram: 64 << 10, fuel_per_second: 2_000_000, instances: 8 };
         Self {
             name: "node".into(),
             firmware: "capmesh".into(),
             board: "unknown".into(),
-            budget: Budget { ram: 64 << 10, fuel_per_second: 2_000_000, instances: 8 },
+            budget,
             sensors: Vec::new(),
             actuators: Vec::new(),
             sources: Vec::new(),
-            schedule: Schedule { slice: 20_000, events: 8 },
+            schedule: Schedule { slice: Schedule::slice_of(&budget), events: 8 },
             snapshot: 16 << 10,
             router: crate::router::Config::default(),
             flash: crate::flash::Config {

@@ -31,15 +31,16 @@ pub(crate) fn config(
     group: Option<SocketAddr>,
 ) -> Config {
     let sensor = |(name, schema)| Sensor { name, schema };
+    let budget = Budget {
+        ram: arguments.ram,
+        fuel_per_second: arguments.fuel,
+        instances: arguments.instances,
+    };
     Config {
         name: name(arguments.name.as_deref()).into(),
         firmware: concat!("capmesh-node ", env!("CARGO_PKG_VERSION")).into(),
         board: arguments.board.chars().take(limits::NAME).collect(),
-        budget: Budget {
-            ram: arguments.ram,
-            fuel_per_second: arguments.fuel,
-            instances: arguments.instances,
-        },
+        budget,
         group,
         link: if arguments.listen.ip().is_loopback() {
             LinkKind::Loopback
@@ -47,8 +48,7 @@ pub(crate) fn config(
             LinkKind::Ethernet
         },
         sensors: sensors.channels().map(sensor).collect(),
-        // A hundredth of a second's fuel, so that a slow node stays responsive.
-        schedule: Schedule { slice: (arguments.fuel / 100).clamp(2_000, 200_000), events: 16 },
+        schedule: Schedule { slice: Schedule::slice_of(&budget), events: 16 },
         // Most are short and fit a record; a few long ones find room beside the capsules.
         snapshot: (arguments.flash / 32).max(u32::from(flash.max_value())),
         flash,

@@ -7,5 +7,6 @@ mod life;
 mod moves;
 mod relay;
 mod trust;
+mod turns;
 mod update;
 mod world;

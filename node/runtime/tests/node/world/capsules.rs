@@ -268,6 +268,9 @@ pub(crate) fn config() -> Config {
     }
 }
 
+/// What instances are called.
+const NAMES: [&str; 9] = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight"];
+
 /// One end of a wire: node and instance.
 #[derive(Clone, Copy)]
 pub(crate) struct End(pub(crate) u8, pub(crate) u32);
@@ -326,8 +329,7 @@ impl RowOf {
             epoch: Epoch(self.epoch),
             capsule: self.capsule,
             pipeline: Name::new("test").unwrap(),
-            name: Name::new(["zero", "one", "two", "three", "four"][self.instance as usize])
-                .unwrap(),
+            name: Name::new(NAMES[self.instance as usize]).unwrap(),
             replica: 0,
             lease_ms: self.lease_ms,
             failover: Failover::None,

@@ -1,11 +1,11 @@
 //! One node with its flash.
 
 use super::capsules;
+use super::watched::{Record, Watched};
 use super::who::{NodeCore, SITE, credential, node_core, scalar};
 use capmesh_node::flash::nor::{Nor, Tear};
 use capmesh_node::flash::{Done, Op, Owner, Store, kinds};
 use capmesh_node::{Boot, Config, Node};
-use capmesh_runtime::Runtime;
 use capmesh_wire::Instant;
 
 /// A node, its flash, and what it has done to the world.
@@ -13,11 +13,13 @@ pub(crate) struct Machine {
     pub(crate) n: u8,
     pub(crate) config: Config,
     pub(crate) nor: Nor,
-    pub(crate) node: Option<Box<Node<NodeCore, Runtime>>>,
+    pub(crate) node: Option<Box<Node<NodeCore, Watched>>>,
     /// When the operation that flash works on is done, and what it is.
     pub(super) flashing: Option<(Instant, OwnedOp)>,
     pub(crate) actuations: Vec<(Instant, u8, f64)>,
     pub(crate) boots: u32,
+    /// What its capsules have been given to do.
+    pub(crate) record: Record,
 }
 
 #[derive(Clone, Debug)]
@@ -39,8 +41,16 @@ impl Machine {
     /// A node whose flash holds its key, the site and the roster.
     pub(super) fn new(n: u8, config: Config, roster: &[u8]) -> Self {
         let nor = Nor::new(config.flash.geometry, config.flash.bytes());
-        let mut machine =
-            Self { n, config, nor, node: None, flashing: None, actuations: Vec::new(), boots: 0 };
+        let mut machine = Self {
+            n,
+            config,
+            nor,
+            node: None,
+            flashing: None,
+            actuations: Vec::new(),
+            boots: 0,
+            record: Record::default(),
+        };
         let mut own = scalar(n).to_vec();
         own.extend_from_slice(format!("n{n}").as_bytes());
         machine.put(kinds::IDENTITY, 0, &own);
@@ -83,7 +93,8 @@ impl Machine {
         let flash = self.nor.bytes();
         let boot = Boot::new(self.config.clone(), flash, [9; 32]).unwrap();
         let link = node_core(&format!("n{}", self.n), self.n, seed ^ u64::from(self.boots) << 48);
-        let node = boot.start(now, flash, link, Runtime::new(), seed + u64::from(self.boots));
+        let host = Watched::new(&self.record);
+        let node = boot.start(now, flash, link, host, seed + u64::from(self.boots));
         self.node = Some(Box::new(node));
     }
 

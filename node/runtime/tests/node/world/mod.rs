@@ -8,6 +8,7 @@ pub(crate) mod capsules;
 mod gateway;
 mod machine;
 pub(crate) mod site;
+pub(crate) mod watched;
 mod who;
 
 pub(crate) use who::*;
@@ -159,34 +160,8 @@ impl World {
             for turn in 0.. {
                 let stuck = self.machines[place].node.as_ref().map(|node| format!("{node:?}"));
                 assert!(turn < 20_000, "node {} does not come to rest: {stuck:?}", place + 1);
-                let (now, flash_time) = (self.now, self.faults.flash);
-                let machine = &mut self.machines[place];
-                let from = address(machine.n);
-                let Some(node) = &mut machine.node else { break };
-                match node.poll(now, machine.nor.bytes(), &mut buf) {
-                    None if node.poll_timeout().is_some_and(|at| at <= now) => {}
-                    None => break,
-                    Some(Output::Transmit { to, bytes }) => {
-                        let bytes = bytes.to_vec();
-                        self.post(from, to, &bytes);
-                    }
-                    Some(Output::Program { at, bytes }) => {
-                        let op = OwnedOp::Program { at, bytes: bytes.to_vec() };
-                        let until = now + Duration::from_micros(flash_time);
-                        assert!(machine.flashing.replace((until, op)).is_none());
-                    }
-                    Some(Output::Erase { at }) => {
-                        let until = now + Duration::from_micros(flash_time);
-                        assert!(machine.flashing.replace((until, OwnedOp::Erase { at })).is_none());
-                    }
-                    Some(Output::Actuate { actuator, value }) => {
-                        machine.actuations.push((now, actuator, value));
-                    }
-                    Some(Output::Reboot) => {
-                        machine.crash(Tear::Everything);
-                        let seed = self.seed;
-                        machine.boot(now, seed);
-                    }
+                if !self.turn(place, &mut buf) {
+                    break;
                 }
             }
         }
@@ -200,6 +175,40 @@ impl World {
                 Some(endpoint::Output::Outcome(outcome)) => self.gateway.outcome(outcome),
             }
         }
+    }
+
+    /// Lets a node do the next thing that is to be done now. Returns whether there was anything.
+    pub(crate) fn turn(&mut self, place: usize, buf: &mut [u8]) -> bool {
+        let (now, flash_time) = (self.now, self.faults.flash);
+        let machine = &mut self.machines[place];
+        let from = address(machine.n);
+        let Some(node) = &mut machine.node else { return false };
+        match node.poll(now, machine.nor.bytes(), buf) {
+            None if node.poll_timeout().is_some_and(|at| at <= now) => {}
+            None => return false,
+            Some(Output::Transmit { to, bytes }) => {
+                let bytes = bytes.to_vec();
+                self.post(from, to, &bytes);
+            }
+            Some(Output::Program { at, bytes }) => {
+                let op = OwnedOp::Program { at, bytes: bytes.to_vec() };
+                let until = now + Duration::from_micros(flash_time);
+                assert!(machine.flashing.replace((until, op)).is_none());
+            }
+            Some(Output::Erase { at }) => {
+                let until = now + Duration::from_micros(flash_time);
+                assert!(machine.flashing.replace((until, OwnedOp::Erase { at })).is_none());
+            }
+            Some(Output::Actuate { actuator, value }) => {
+                machine.actuations.push((now, actuator, value));
+            }
+            Some(Output::Reboot) => {
+                machine.crash(Tear::Everything);
+                let seed = self.seed;
+                machine.boot(now, seed);
+            }
+        }
+        true
     }
 
     fn next_event(&self) -> Option<Instant> {
