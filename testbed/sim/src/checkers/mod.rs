@@ -12,6 +12,8 @@ pub mod nonces;
 mod ownership;
 mod rest;
 mod snapshots;
+#[cfg(test)]
+mod testing;
 mod world;
 
 pub use bounds::Bounds;

@@ -200,8 +200,11 @@ impl Delivery {
             // What it had is not known to those it had it from.
             let outputs = saved.map(|(_, ledger)| ledger.outputs).unwrap_or_default();
             (found.line, Ledger { inputs: BTreeMap::new(), outputs })
-        } else if let Some(saved) = saved {
-            saved
+        } else if let Some((line, mut ledger)) = saved {
+            for (port, first) in &found.firsts {
+                ledger.inputs.entry(*port).or_insert(*first);
+            }
+            (line, ledger)
         } else {
             found.began = Some(epoch);
             (found.line, Ledger { inputs: found.firsts.clone(), outputs: BTreeMap::new() })
@@ -264,3 +267,6 @@ impl Delivery {
 
 /// The highest number of an output that is looked at.
 const MOST_OUTPUTS: u8 = 15;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,129 @@
+use super::super::testing::{
+    Still, down, ends, fresh, from, handles, publishes, publishes_as, show, taken,
+};
+use super::*;
+use capmesh_wire::Seq;
+
+/// The producer, on host 1.
+const P: (u32, u32) = (10, 1);
+/// The consumer, on host 2.
+const C: (u32, u32) = (20, 1);
+
+/// Both are up, and the producer has published so many messages.
+fn begun(messages: u64) -> Vec<Event> {
+    let mut events = vec![fresh(1, P), fresh(2, C)];
+    events.extend((0..messages).map(|seq| publishes(1, P, seq, 100 + seq)));
+    events
+}
+
+fn verdict(events: impl IntoIterator<Item = Event>) -> Option<String> {
+    let events: Vec<_> = events.into_iter().collect();
+    show(&mut Delivery::default(), &events).err().map(|wrong| wrong.to_string())
+}
+
+fn expect_wrong(events: impl IntoIterator<Item = Event>, what: &str) {
+    let said = verdict(events).expect("it is noticed");
+    assert!(said.contains(what), "{said}");
+}
+
+fn handled(seqs: impl IntoIterator<Item = u64>) -> Vec<Event> {
+    seqs.into_iter().map(|seq| handles(2, C, 10, seq, 100 + seq)).collect()
+}
+
+#[test]
+fn every_message_once_and_in_order_is_fine() {
+    assert_eq!(verdict(begun(5).into_iter().chain(handled(0..5))), None);
+}
+
+#[test]
+fn a_message_twice_is_not() {
+    expect_wrong(begun(5).into_iter().chain(handled([0, 1, 1])), "handled again");
+}
+
+#[test]
+fn one_that_is_missing_is_not() {
+    expect_wrong(begun(5).into_iter().chain(handled([0, 1, 3])), "#2 comes before");
+}
+
+#[test]
+fn one_that_was_never_published_is_not() {
+    expect_wrong(begun(2).into_iter().chain(handled([0, 1, 2])), "not what was published");
+    let other = begun(2).into_iter().chain([handles(2, C, 10, 0, 7)]);
+    expect_wrong(other, "not what was published");
+}
+
+#[test]
+fn what_no_commit_covers_may_be_handled_again() {
+    let events = begun(5).into_iter().chain(handled([0, 1]));
+    let events = events.chain([taken(2, C, 1)]).chain(handled([2, 3]));
+    let again = events.clone().chain([from(2, C, 1, 1, false)]).chain(handled([2, 3, 4]));
+    assert_eq!(verdict(again), None);
+    let skipped = events.chain([from(2, C, 1, 1, false)]).chain(handled([4]));
+    expect_wrong(skipped, "#2 comes before");
+}
+
+#[test]
+fn the_first_ones_are_not_lost_either() {
+    let restarts = begun(5).into_iter().chain(handled([0, 1])).chain([fresh(2, C)]);
+    assert_eq!(verdict(restarts.clone().chain(handled([0, 1]))), None);
+    expect_wrong(restarts.chain(handled([2])), "#0 comes before");
+}
+
+#[test]
+fn a_message_whose_handler_traps_is_passed_over() {
+    let events = begun(4).into_iter().chain([taken(2, C, 1)]).chain(handled([0, 1]));
+    let events = events.chain([ends(2, C, 5, true), from(2, C, 1, 1, false)]);
+    assert_eq!(verdict(events.clone().chain(handled([0, 2]))), None);
+    expect_wrong(events.chain(handled([0, 3])), "#2 comes before");
+}
+
+#[test]
+fn nothing_leaves_before_a_commit_covers_it() {
+    let events = begun(1).into_iter().chain([taken(1, P, 1), publishes(1, P, 1, 101)]);
+    let unseen = events.clone().chain(handled([0])).chain([from(1, P, 1, 1, false)]);
+    assert_eq!(verdict(unseen.chain([publishes(1, P, 1, 9), handles(2, C, 10, 1, 9)])), None);
+    let seen = events.chain(handled([0, 1])).chain([from(1, P, 1, 1, false)]);
+    expect_wrong(seen, "was handled and is no more");
+}
+
+#[test]
+fn a_move_goes_on_exactly() {
+    let events = begun(3).into_iter().chain(handled([0, 1])).chain([taken(2, C, 1), down(2, C)]);
+    let (c, moved) = ((20, 2), from(3, (20, 2), 1, 1, true));
+    let on = |seq| handles(3, c, 10, seq, 100 + seq);
+    assert_eq!(verdict(events.clone().chain([moved.clone(), on(2)])), None);
+    expect_wrong(events.chain([moved, on(1)]), "handled again");
+}
+
+#[test]
+fn failover_begins_a_new_line_and_its_old_copy_is_harmless() {
+    let lost = begun(3).into_iter().chain(handled([0, 1])).chain([fresh(4, (10, 2))]);
+    let new = |seq| publishes(4, (10, 2), seq, 500 + seq);
+    let lost = lost.chain([new(1_000), new(1_001)]);
+    let goes_on = lost.chain([handles(2, C, 10, 1_000, 1_500)]);
+    assert_eq!(verdict(goes_on.clone()), None);
+    // The old copy publishes as before, and somebody takes it.
+    let stale = goes_on.chain([publishes(1, P, 3, 103), handles(2, C, 10, 3, 103)]);
+    expect_wrong(stale, "not of an older line");
+}
+
+#[test]
+fn wires_that_may_drop_may_drop() {
+    let dropping = |seq| publishes_as(1, P, Ok(Seq(seq)), 100 + seq, Promise::EveryThatFits);
+    let events = [fresh(1, P), fresh(2, C)].into_iter().chain((0..4).map(dropping));
+    assert_eq!(verdict(events.chain(handled([0, 3]))), None);
+    let full = publishes_as(1, P, Err(PublishError::Full), 0, Promise::Every);
+    expect_wrong([fresh(1, P), full], "not taken");
+}
+
+#[test]
+fn at_rest_everything_has_arrived() {
+    let mesh = Still::planned(&[(10, 1, 1), (20, 1, 2)]);
+    for (count, is_right) in [(5, true), (4, false)] {
+        let mut delivery = Delivery::default();
+        let events: Vec<_> = begun(5).into_iter().chain(handled(0..count)).collect();
+        show(&mut delivery, &events).unwrap();
+        delivery.at_rest(Instant::from_secs(20), &mesh).unwrap();
+        assert_eq!(delivery.at_rest(Instant::from_secs(200), &mesh).is_ok(), is_right);
+    }
+}
