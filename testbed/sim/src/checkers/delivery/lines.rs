@@ -67,7 +67,7 @@ impl Lines {
         let lines = self.streams.entry(stream).or_default();
         if lines.back().is_none_or(|last| last.number < line) {
             let messages = VecDeque::new();
-            lines.push_back(Line { number: line, promise, messages, forgotten: seq });
+            lines.push_back(Line { number: line, promise, messages, forgotten: 0 });
             if lines.len() > LINES {
                 lines.pop_front();
             }
@@ -126,7 +126,7 @@ impl Lines {
                     message.seen = true;
                     return Known::In(line.number);
                 }
-                None => forgotten |= seq < line.forgotten && line.forgotten > 0,
+                None => forgotten |= seq < line.forgotten,
             }
         }
         if forgotten { Known::Nothing } else { Known::Wrong }

@@ -19,12 +19,16 @@
 //! a new *line* of its messages begins, in which all this holds anew. Its consumers may miss what the old
 //! line had; they may not handle anything of it once they have had something of the new one: so a stale copy
 //! is harmless.
+//!
+//! What leaves the mesh for MQTT is checked in the same way: see `broker.rs`.
 
+mod broker;
 mod lines;
 mod saved;
 
 use super::{Checker, Life, Mesh, Planned, Verdict, Violation};
 use crate::{Event, Host};
+use broker::Broker;
 use capmesh_node::router::PublishError;
 use capmesh_node::trace::{Given, Promise, Restored, Trace};
 use capmesh_wire::message::Stream;
@@ -42,6 +46,8 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Delivery {
     instances: BTreeMap<u32, Instance>,
     lines: Lines,
+    broker: Broker,
+    without: Vec<Host>,
 }
 
 #[derive(Debug, Default)]
@@ -87,8 +93,19 @@ impl Checker for Delivery {
                 });
                 Ok(())
             }
+            Event::Mqtt { topic, payload, durable, .. } => {
+                self.broker.see(at, &mut self.lines, (topic, payload), *durable)
+            }
+            Event::Healed { without } => {
+                self.without = without.to_vec();
+                Ok(())
+            }
             _ => Ok(()),
         }
+    }
+
+    fn look(&mut self, at: Instant, mesh: &dyn Mesh) -> Verdict {
+        self.broker.look(at, &mut self.lines, mesh)
     }
 
     fn at_rest(&mut self, at: Instant, mesh: &dyn Mesh) -> Verdict {
@@ -97,6 +114,12 @@ impl Checker for Delivery {
             let has = mesh.instances(row.host).unwrap_or_default();
             has.iter().any(|of| of.instance == row.instance && of.life == Life::Runs)
         };
+        let is_new = |of: &lines::Message| at.saturating_since(of.at) <= PATIENCE;
+        let missed = self.broker.missed(&self.lines, is_new);
+        let wrong = missed.or_else(|| self.broker.wrong_status(mesh, &self.without));
+        if let Some(seen) = wrong {
+            return Err(Violation::new("mqtt", at, seen).should("what the mesh shows"));
+        }
         let lives = |id: u32| plan.iter().find(|row| row.instance == id).filter(runs);
         for (id, instance) in &self.instances {
             let Some(copy) = lives(*id).and_then(|row| instance.copies.get(&row.host)) else {
@@ -107,8 +130,7 @@ impl Checker for Delivery {
                 let end = u64::MAX;
                 let missed =
                     self.lines.missed(port.stream, cursor.line, cursor.next, end, is_excused);
-                let is_old = |of: &lines::Message| at.saturating_since(of.at) > PATIENCE;
-                if let Some(missed) = missed.filter(is_old)
+                if let Some(missed) = missed.filter(|of| !is_new(of))
                     && lives(port.stream.instance.0).is_some()
                     && self.lines.newest(port.stream) == Some(cursor.line)
                 {

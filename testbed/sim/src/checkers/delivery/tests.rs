@@ -127,3 +127,57 @@ fn at_rest_everything_has_arrived() {
         assert_eq!(delivery.at_rest(Instant::from_secs(200), &mesh).is_ok(), is_right);
     }
 }
+
+/// The broker is given number `n` as message `seq`.
+fn given(seq: u64, n: u64) -> Event {
+    let topic = "capmesh/site/node/n1/p--i10/out".into();
+    let payload = format!("{{\"n\":{n},\"seq\":{seq},\"epoch\":1}}").into_bytes().into();
+    Event::Mqtt { topic, payload, retain: false, durable: true }
+}
+
+/// What is found wrong when the producer has published 300, 301, ... and the broker was given these.
+fn shown(given: &[Event]) -> Option<String> {
+    let mesh = Still::planned(&[(10, 1, 1)]);
+    let mut delivery = Delivery::default();
+    let payload = |n: u64| [0x81, 0x19, 0x01, (n - 256) as u8];
+    let published = |seq| publishes(1, P, seq, capmesh_node::trace::print(&payload(300 + seq)));
+    let events: Vec<_> = [fresh(1, P)].into_iter().chain((0..3).map(published)).collect();
+    let at = Instant::from_secs(10);
+    let verdict = show(&mut delivery, &events)
+        .and_then(|()| given.iter().try_for_each(|event| delivery.see(at, event)))
+        .and_then(|()| delivery.look(at, &mesh))
+        .and_then(|()| delivery.at_rest(Instant::from_secs(200), &mesh));
+    verdict.err().map(|wrong| wrong.to_string())
+}
+
+#[test]
+fn the_broker_is_given_everything_once_and_in_order() {
+    assert_eq!(shown(&[given(0, 300), given(1, 301), given(2, 302)]), None);
+    let wrong = |events: &[Event], what: &str| {
+        let said = shown(events).expect("it is noticed");
+        assert!(said.starts_with("mqtt") && said.contains(what), "{said}");
+    };
+    wrong(&[given(0, 300), given(1, 301)], "#2 was not given");
+    wrong(&[given(0, 300), given(0, 300)], "again");
+    wrong(&[given(0, 300), given(2, 302)], "#1 comes before");
+    wrong(&[given(0, 300), given(1, 302)], "not published so");
+}
+
+#[test]
+fn at_rest_the_broker_says_who_is_there() {
+    for (status, is_off, is_right) in [
+        ("online", false, true),
+        ("offline", false, false),
+        ("online", true, false),
+        ("", true, true),
+    ] {
+        let mut mesh = Still::planned(&[(10, 1, 1)]);
+        mesh.off.extend(is_off.then_some(1));
+        let payload = status.as_bytes().to_vec().into();
+        let topic = "capmesh/site/node/n1/status".into();
+        let event = Event::Mqtt { topic, payload, retain: true, durable: false };
+        let mut delivery = Delivery::default();
+        delivery.see(Instant::ZERO, &event).unwrap();
+        assert_eq!(delivery.at_rest(Instant::ZERO, &mesh).is_ok(), is_right, "{status}");
+    }
+}
