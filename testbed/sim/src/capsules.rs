@@ -26,7 +26,7 @@ impl Packed {
     }
 }
 
-const IMPORTS: &str = r#"
+pub(crate) const IMPORTS: &str = r#"
     (import "capmesh1" "read" (func $read (param i32 i32 i32) (result i32)))
     (import "capmesh1" "publish" (func $publish (param i32 i32 i32) (result i32)))
     (import "capmesh1" "set_timer" (func $set_timer (param i32 i64) (result i32)))
@@ -102,6 +102,18 @@ pub fn hash(messages: impl Iterator<Item = u64>) -> u64 {
 
 /// Packs and signs a capsule; its one schema has number 0.
 fn pack(name: &str, text: &str, inputs: &[&str], outputs: &[&str], actuators: &[&str]) -> Packed {
+    pack_version(name, 1, text, inputs, outputs, actuators)
+}
+
+/// Packs and signs a version of a capsule, which is newer the larger it is.
+pub(crate) fn pack_version(
+    name: &str,
+    version: u16,
+    text: &str,
+    inputs: &[&str],
+    outputs: &[&str],
+    actuators: &[&str],
+) -> Packed {
     let module = wat::parse_str(text).expect("valid text");
     let size = module.len() as u32;
     let geometry = Geometry::new(size, 8).unwrap();
@@ -118,9 +130,6 @@ fn pack(name: &str, text: &str, inputs: &[&str], outputs: &[&str], actuators: &[
     let ports = |names: &[&'static str]| -> Vec<Port<'static>> {
         names.iter().map(|name| Port { name: Name::new(name).unwrap(), schema: 0 }).collect()
     };
-    let leak = |names: &[&str]| -> Vec<&'static str> {
-        names.iter().map(|name| &*Box::leak(name.to_string().into_boxed_str())).collect()
-    };
     let (inputs, outputs) = (ports(&leak(inputs)).leak(), ports(&leak(outputs)).leak());
     let actuators: Vec<_> = leak(actuators)
         .into_iter()
@@ -129,7 +138,7 @@ fn pack(name: &str, text: &str, inputs: &[&str], outputs: &[&str], actuators: &[
     let actuators = actuators.leak();
     let capsule = Capsule {
         format: format::CAPSULE,
-        version: Tag::new("1").unwrap(),
+        version: Tag::new(version.to_string().leak()).unwrap(),
         abi: 1,
         chunk_log2: 8,
         root: blob.root,
@@ -155,7 +164,7 @@ fn pack(name: &str, text: &str, inputs: &[&str], outputs: &[&str], actuators: &[
         state: Some(StateLayout { version: 1, oldest: 1 }),
     };
     let manifest = Manifest {
-        sequence: 1,
+        sequence: version.into(),
         name: CapsuleName::new(name).unwrap(),
         module_digest: blob.digest,
         module_size: size,
@@ -166,6 +175,11 @@ fn pack(name: &str, text: &str, inputs: &[&str], outputs: &[&str], actuators: &[
     let len = manifest.sign(&key(PUBLISHER), &mut envelope).unwrap();
     envelope.truncate(len);
     Packed { manifest: envelope, blob, stored, geometry }
+}
+
+/// Names that live as long as the test does.
+fn leak(names: &[&str]) -> Vec<&'static str> {
+    names.iter().map(|name| &*name.to_string().leak()).collect()
 }
 
 /// The schema of everything here: one number.

@@ -22,6 +22,8 @@ mod gate;
 mod machine;
 pub mod net;
 mod registry;
+pub mod run;
+pub mod script;
 mod site;
 mod world;
 

@@ -113,6 +113,12 @@ impl Registry {
         }
     }
 
+    /// Whether a tag stands for something.
+    #[must_use]
+    pub fn has(&self, tag: &str) -> bool {
+        self.shelf.tags.contains_key(tag)
+    }
+
     /// Takes a capsule, and has a tag stand for it.
     pub fn push(&mut self, tag: &str, capsule: &Packed) {
         let digest = capsule.digest();

@@ -15,6 +15,7 @@ mod fuzz;
 mod options;
 mod process;
 mod setup;
+mod sim;
 mod size;
 mod steps;
 mod test;
@@ -36,6 +37,7 @@ Usage: cargo xtask <chore> [options]
   capsules  build the example capsules and compare them with those committed (--write)
   dashboard build the gateway's page, compare it with the one committed, look at it (--write)
   cross     build every protocol crate for the three microcontroller targets
+  sim       run whole meshes in virtual time, from a seed, and see what fails
   size      build and run the firmware footprint image; compare with sizes.toml
   bench     run the benchmarks (--quick: a short round)
   fuzz      run the fuzz targets ([target]... [--seconds N] [--jobs N])
@@ -71,6 +73,7 @@ fn run() -> Result<()> {
         "capsules" => capsules::main(args),
         "dashboard" => dashboard::main(args),
         "fuzz" => fuzz::main(args),
+        "sim" => sim::main(args),
         "size" => size::main(args),
         _ => bail!("there is no chore {chore:?}\n\n{HELP}"),
     }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use crate::{
     capsules, cross, dashboard, features, fuzz, options,
     process::{output, run, succeeds},
-    setup, size,
+    setup, sim, size,
     steps::{Done, Steps},
     tidy, workspace,
 };
@@ -25,6 +25,7 @@ Usage: cargo xtask test
   features    no warning in any documented combination of features
   tests       unit, property, vector and interop tests
   doctests    examples in the documentation
+  sim         50 seeds of whole meshes in virtual time, and every seed that once failed
   capsules    the example capsules' own tests
   dist        the committed capsules are what their sources build, and take what they state
   dashboard   the committed page is what its source builds, and works in a browser
@@ -56,6 +57,7 @@ fn run_all() -> Result<()> {
         count.set(count.get().plus(ran));
         Ok(Done::Passed)
     });
+    steps.run("sim", || sim::run_all().map(passed));
     steps.run("capsules", || {
         let ran = capsules()?;
         count.set(count.get().plus(ran));
