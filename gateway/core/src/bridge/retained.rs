@@ -8,6 +8,7 @@ use crate::api::{NodeState, NodeView};
 use crate::io::Publication;
 use crate::store::Store;
 use capmesh_wire::Instant;
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -68,20 +69,25 @@ impl Bridge {
 impl Retained {
     fn set_node(&mut self, now: Instant, view: &NodeView) {
         let name = &view.name;
-        let shown = match self.nodes.remove(name) {
-            Some(Node { view: before, shown }) => {
-                if before.state != view.state || before.links != view.links {
-                    self.changed(now, Subject::Topology);
-                }
-                shown
-            }
-            None => {
-                self.changed(now, Subject::Topology);
-                Shown::default()
-            }
+        let (before, shown) = match self.nodes.remove(name) {
+            Some(Node { view, shown }) => (Some(view), shown),
+            None => (None, Shown::default()),
         };
-        for subject in [Subject::Status, Subject::State, Subject::Device] {
-            self.changed(now, subject(name.clone()));
+        // A view comes with each sign of life of a node, and seldom says anything new.
+        let is_other = |differs: fn(&NodeView, &NodeView) -> bool| {
+            before.as_ref().is_none_or(|before| differs(before, view))
+        };
+        if is_other(|a, b| a.state != b.state || a.links != b.links || a.board != b.board) {
+            self.changed(now, Subject::Topology);
+        }
+        if is_other(|a, b| is_there(a) != is_there(b)) {
+            self.changed(now, Subject::Status(name.clone()));
+        }
+        if is_other(|a, b| state_of(a) != state_of(b)) {
+            self.changed(now, Subject::State(name.clone()));
+        }
+        if is_other(|a, b| a.board != b.board || a.firmware != b.firmware) {
+            self.changed(now, Subject::Device(name.clone()));
         }
         self.nodes.insert(name.clone(), Node { view: view.clone(), shown });
     }
@@ -193,7 +199,7 @@ impl Retained {
             }
             Subject::State(name) => {
                 let node = self.nodes.get(name)?;
-                retained(topics.node(name, "state"), &state(&node.view))
+                retained(topics.node(name, "state"), &json!(state_of(&node.view)))
             }
             Subject::Device(name) => {
                 let node = self.nodes.get_mut(name)?;
@@ -244,25 +250,42 @@ pub(super) fn gateway_status(topics: &Topics, online: bool) -> Publication {
 }
 
 /// What changes when something happens, and not with every second that passes.
-fn state(view: &NodeView) -> Value {
-    let mut state = json!({
-        "state": view.state,
-        "draining": view.draining,
-        "flash_free": view.flash.free,
-        "flash_total": view.flash.total,
-        "ram_free": view.ram.free,
-        "ram_total": view.ram.total,
-        "fuel_free": view.fuel.free,
-        "fuel_total": view.fuel.total,
-        "instances": view.instances.len(),
-        "firmware": view.firmware,
-        "board": view.board,
-    });
-    if let Value::Object(object) = &mut state {
-        let counts = [("boots", view.boots), ("roster", view.roster), ("plan", view.plan)];
-        for (key, count) in counts {
-            object.extend(count.map(|count| (key.to_owned(), count.into())));
-        }
+#[derive(PartialEq, Serialize)]
+struct State<'a> {
+    state: NodeState,
+    draining: bool,
+    flash_free: u32,
+    flash_total: u32,
+    ram_free: u32,
+    ram_total: u32,
+    fuel_free: u32,
+    fuel_total: u32,
+    instances: usize,
+    firmware: &'a str,
+    board: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    boots: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    roster: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plan: Option<u32>,
+}
+
+fn state_of(view: &NodeView) -> State<'_> {
+    State {
+        state: view.state,
+        draining: view.draining,
+        flash_free: view.flash.free,
+        flash_total: view.flash.total,
+        ram_free: view.ram.free,
+        ram_total: view.ram.total,
+        fuel_free: view.fuel.free,
+        fuel_total: view.fuel.total,
+        instances: view.instances.len(),
+        firmware: &view.firmware,
+        board: &view.board,
+        boots: view.boots,
+        roster: view.roster,
+        plan: view.plan,
     }
-    state
 }
