@@ -2,6 +2,7 @@
 
 use crate::Host;
 use crate::clock::Clock;
+use crate::host::{HostFault, SimHost};
 use crate::site::{Dice, identity, name, scalar};
 use crate::world::MTU;
 use capmesh_coap::endpoint::{self, Endpoint};
@@ -11,7 +12,6 @@ use capmesh_node::flash::{Op, Owner, Store, kinds};
 use capmesh_node::site::Members;
 use capmesh_node::trace::{Gauge, Trace};
 use capmesh_node::{Boot, Config, Node, Output};
-use capmesh_runtime::Runtime;
 use capmesh_session::{RelayEndpoint, Sessions};
 use capmesh_wire::{BlobRef, Digest, Instant};
 use rand_core::RngCore;
@@ -25,7 +25,7 @@ pub struct Machine {
     pub(crate) n: Host,
     config: Config,
     pub(crate) nor: Nor,
-    pub(crate) node: Option<Box<Node<Core, Runtime>>>,
+    pub(crate) node: Option<Box<Node<Core, SimHost>>>,
     /// The operation that flash works on, and its number.
     pub(crate) flashing: Option<(u64, OwnedOp)>,
     /// Its clock, which begins anew at each start.
@@ -37,6 +37,8 @@ pub struct Machine {
     pub boots: u32,
     /// Operations of flash so far.
     pub(crate) operations: u64,
+    /// What its host does wrong from the next start on.
+    pub fault: Option<HostFault>,
 }
 
 #[derive(Clone, Debug)]
@@ -124,6 +126,7 @@ impl Machine {
             actuations: Vec::new(),
             boots: 0,
             operations: 0,
+            fault: None,
         }
     }
 
@@ -139,7 +142,7 @@ impl Machine {
         dice.fill_bytes(&mut random);
         let boot = Boot::new(self.config.clone(), flash, random).unwrap();
         let link = core(self.n, dice.fork(1));
-        let node = boot.start(now, flash, link, Runtime::new(), dice.roll());
+        let node = boot.start(now, flash, link, SimHost::new(self.fault), dice.roll());
         self.node = Some(Box::new(node));
     }
 

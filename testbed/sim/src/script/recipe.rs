@@ -1,6 +1,7 @@
 //! What capsules of a workload do.
 
 use crate::capsules::{self, IMPORTS, Packed};
+use crate::host::Script;
 
 /// What a capsule of a workload does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,8 +74,23 @@ impl Recipe {
         capsules::pack_version(&self.name(), version, &self.text(), inputs, outputs, &[])
     }
 
+    /// The same without an interpreter, for volume.
+    #[must_use]
+    pub fn script(self) -> Script {
+        match self {
+            Self::Source { millis, count } => {
+                Script::Source { micros: u64::from(millis) * 1_000, count: count.into() }
+            }
+            Self::Adder => Script::Adder,
+            Self::Sink => Script::Sink,
+            Self::Trap { nth } => Script::Trap(nth.into()),
+            Self::Loop { nth } => Script::Loop(nth.into()),
+            Self::Hog { nth } => Script::Hog(nth.into()),
+        }
+    }
+
     /// The module as text.
-    fn text(self) -> String {
+    pub(crate) fn text(self) -> String {
         match self {
             Self::Source { millis, count } => source(u64::from(millis) * 1_000, count),
             Self::Sink => sink(),
