@@ -4,7 +4,8 @@ mod scripted;
 #[cfg(test)]
 mod tests;
 
-pub use scripted::{Script, Scripted};
+pub use scripted::Script;
+use scripted::Scripted;
 
 use capmesh_node::host::{
     Busy, CapsuleHost, Effect, Event, HostInstance, Limits, Progress, RestoreError, SnapshotError,
@@ -49,7 +50,7 @@ pub enum Instance {
     /// On the interpreter.
     Module(Box<capmesh_runtime::Instance>),
     /// As a state machine.
-    Script(Scripted),
+    Script(Box<Scripted>),
 }
 
 impl CapsuleHost for SimHost {
@@ -83,7 +84,8 @@ impl CapsuleHost for SimHost {
             }
             Admitted::Script(script) => {
                 let actuators = surroundings.actuators;
-                Ok(Instance::Script(Scripted::new(*script, limits, actuators, self.fault)))
+                let script = Scripted::new(*script, limits, actuators, self.fault);
+                Ok(Instance::Script(Box::new(script)))
             }
         }
     }

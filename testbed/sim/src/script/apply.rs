@@ -10,17 +10,27 @@ use crate::site::{Dice, name};
 use crate::world::World;
 use capmesh_gateway::api::{Deploy, InstanceRef, Migrate, OnInstance, OnNode, OnPipeline, Request};
 use capmesh_node::flash::nor::Tear;
+use capmesh_node::trace::print;
+
+/// Nodes of a site that may have to adopt them first.
+const ADOPTED: Host = 20;
 
 /// Bytes of a forged datagram, at most.
 const FORGED: u64 = 200;
 
 impl World {
-    /// The mesh that a script begins with: all nodes of its shape are of the site, and nothing runs.
+    /// The mesh that a script begins with: all nodes of its shape are of the site, and nothing runs. A
+    /// small one of every fourth seed has them adopted, others have had them for long.
     #[must_use]
     pub fn of(script: &Script) -> Self {
-        let config = capsules::config();
-        let mut world = Self::new(script.seed, script.shape.nodes, &config);
-        (1..=script.shape.nodes).for_each(|n| world.adopt(n));
+        let (config, nodes) = (capsules::config(), script.shape.nodes);
+        let mut world = if nodes <= ADOPTED && script.seed.is_multiple_of(4) {
+            let mut world = Self::new(script.seed, nodes, &config);
+            (1..=nodes).for_each(|n| world.adopt(n));
+            world
+        } else {
+            Self::settled(script.seed, nodes, &config)
+        };
         for _ in 0..script.spare {
             let n = world.join(&config);
             world.boot(n);
@@ -92,7 +102,10 @@ impl World {
         for capsule in &pipeline.capsules {
             let tag = format!("{}:{}", capsule.recipe.name(), capsule.version);
             if !self.registry.has(&tag) {
-                self.registry.push(&tag, &capsule.recipe.pack(capsule.version));
+                // Half of all names are scripts, in all versions.
+                let name = print(capsule.recipe.name().as_bytes());
+                let is_script = Dice(self.seed).fork(name).chance(500);
+                self.registry.push(&tag, &capsule.recipe.pack(capsule.version, is_script));
             }
         }
     }

@@ -66,12 +66,14 @@ impl Recipe {
         matches!(self, Self::Trap { .. } | Self::Loop { .. } | Self::Hog { .. })
     }
 
-    /// The capsule, signed.
+    /// The capsule, signed: as a module, or as a script that does the same. Its state fits later versions
+    /// that are the same of the two.
     #[must_use]
-    pub fn pack(self, version: u16) -> Packed {
+    pub fn pack(self, version: u16, is_script: bool) -> Packed {
+        let text = if is_script { self.script().to_string() } else { self.text() };
         let inputs: &[&str] = if self.has_input() { &["in"] } else { &[] };
         let outputs: &[&str] = if self.has_output() { &["out"] } else { &[] };
-        capsules::pack_version(&self.name(), version, &self.text(), inputs, outputs, &[])
+        capsules::pack_version(&self.name(), version, &text, inputs, outputs, &[])
     }
 
     /// The same without an interpreter, for volume.
