@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use capmesh_sdk::prelude::*;
+use sensing::period;
 
 capmesh_sdk::describe!();
 
@@ -19,7 +20,7 @@ impl CpuLoad {
 
     #[start]
     fn start(&mut self) -> Result<(), Errno> {
-        timers::TICK.after(Duration::from_secs(u64::from(config::PERIOD.get().max(1))))
+        timers::TICK.after(period(config::PERIOD.get()))
     }
 
     #[timer(tick)]

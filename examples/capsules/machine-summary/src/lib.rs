@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use capmesh_sdk::prelude::*;
+use sensing::period;
 
 capmesh_sdk::describe!();
 
@@ -21,7 +22,7 @@ impl MachineSummary {
 
     #[start]
     fn start(&mut self) -> Result<(), Errno> {
-        timers::REPORT.after(Duration::from_secs(u64::from(config::PERIOD.get().max(1))))
+        timers::REPORT.after(period(config::PERIOD.get()))
     }
 
     #[on(cpu)]

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use capmesh_sdk::prelude::*;
+use sensing::{period, share_used};
 
 capmesh_sdk::describe!();
 
@@ -17,7 +18,7 @@ impl MemoryUse {
 
     #[start]
     fn start(&mut self) -> Result<(), Errno> {
-        timers::TICK.after(Duration::from_secs(u64::from(config::PERIOD.get().max(1))))
+        timers::TICK.after(period(config::PERIOD.get()))
     }
 
     #[timer(tick)]
@@ -26,11 +27,8 @@ impl MemoryUse {
         self.start()?;
         // A node that has just started has no sample yet.
         let Ok(now) = sensors::MEMORY.read() else { return Ok(()) };
-        if now.total == 0 {
-            return Ok(());
-        }
-        let free = now.available.min(now.total) as f64 / now.total as f64;
-        outputs::LOAD.publish(&Load { value: (1.0 - free) as f32 })
+        let Some(value) = share_used(now.total, now.available) else { return Ok(()) };
+        outputs::LOAD.publish(&Load { value })
     }
 }
 
@@ -48,8 +46,6 @@ mod tests {
     #[test]
     fn it_is_the_share_that_is_not_available() {
         assert_eq!(load(4 << 30, 1 << 30), [Load { value: 0.75 }]);
-        assert_eq!(load(1000, 1000), [Load { value: 0.0 }]);
-        assert_eq!(load(1000, 2000), [Load { value: 0.0 }], "more than all is all");
     }
 
     #[test]

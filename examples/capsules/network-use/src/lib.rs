@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use capmesh_sdk::prelude::*;
+use sensing::period;
 
 capmesh_sdk::describe!();
 
@@ -17,7 +18,7 @@ impl NetworkUse {
 
     #[start]
     fn start(&mut self) -> Result<(), Errno> {
-        timers::TICK.after(Duration::from_secs(u64::from(config::PERIOD.get().max(1))))
+        timers::TICK.after(period(config::PERIOD.get()))
     }
 
     #[timer(tick)]
