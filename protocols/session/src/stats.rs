@@ -1,5 +1,7 @@
 //! What happened, counted.
 
+use core::net::SocketAddr;
+
 /// Counters; they stop at their end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
@@ -13,6 +15,11 @@ pub struct Stats {
     pub failed: u32,
     /// EDHOC messages that were refused.
     pub refused: u32,
+    /// Those of them that ended a handshake because of who the peer is: not on the roster (any more), or
+    /// not who it says.
+    pub strangers: u32,
+    /// Where the last one of these came from.
+    pub stranger: Option<SocketAddr>,
     /// Handshakes of others that were put off: by the rate limit, for want of room, or until they
     /// proved their address.
     pub put_off: u32,

@@ -328,6 +328,7 @@ fn instance_view() -> InstanceView {
         node: "n03".to_owned(),
         epoch: 2,
         state: Some(InstanceState::BackingOff),
+        lost: false,
         reason: Some(ErrorCode::Trapped),
         why: vec!["nearest to `clean`".to_owned()],
         lease_ms: Some(60_000),

@@ -276,12 +276,14 @@ impl Bridge {
 
     /// A line of the log, for the broker's clients.
     pub fn log(&mut self, line: &LogLine) {
-        let Some(node) = &line.node else { return };
         if !self.up || self.log.len() >= LOG {
             return;
         }
         self.log.push_back(Publication {
-            topic: self.topics.node(node, "log"),
+            topic: match &line.node {
+                Some(node) => self.topics.node(node, "log"),
+                None => self.topics.gateway_log(),
+            },
             payload: serde_json::to_vec(line).unwrap_or_default(),
             ..Publication::default()
         });

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! capmesh/<site>/gw/<gateway>/status                 online or offline; retained; the gateway's will
+//! capmesh/<site>/gw/<gateway>/log                    lines, JSON
 //! capmesh/<site>/node/<node>/status                  online or offline; retained
 //! capmesh/<site>/node/<node>/state                   JSON; retained
 //! capmesh/<site>/node/<node>/log                     lines, JSON
@@ -75,6 +76,10 @@ impl Topics {
 
     pub(super) fn gateway_status(&self) -> String {
         format!("{}/gw/{}/status", self.base, self.gateway)
+    }
+
+    pub(super) fn gateway_log(&self) -> String {
+        format!("{}/gw/{}/log", self.base, self.gateway)
     }
 
     pub(super) fn node(&self, node: &str, what: &str) -> String {
@@ -152,6 +157,7 @@ mod tests {
         let topics = Topics::new("s1", "gw1");
         for (topic, expected) in [
             (topics.gateway_status(), "capmesh/s1/gw/gw1/status"),
+            (topics.gateway_log(), "capmesh/s1/gw/gw1/log"),
             (topics.node("n03", "state"), "capmesh/s1/node/n03/state"),
             (topics.value(&place(0), "summary"), "capmesh/s1/node/n03/city-air--stats/summary"),
             (topics.value(&place(2), "summary"), "capmesh/s1/node/n03/city-air--stats--2/summary"),

@@ -1,7 +1,6 @@
 //! What peers have answered.
 
 use super::{Gateway, Purpose};
-use crate::api;
 use crate::asks::Answer;
 use crate::nodes::{Heard, INVENTORY, LOG, News, STATUS};
 use crate::reconcile::Duty;
@@ -125,14 +124,7 @@ impl Gateway {
         if let (Some(node), Some(newest)) = (self.nodes.get_mut(id), newest) {
             node.lines = Some((boots, newest));
         }
-        for line in lines {
-            self.bridge.log(&line);
-            if self.log.len() >= super::LOG {
-                self.log.pop_front();
-            }
-            self.log.push_back(line.clone());
-            self.event(api::Event::Log(line));
-        }
+        lines.into_iter().for_each(|line| self.keep_line(line));
     }
 
     fn answered(&mut self, now: Instant, purpose: Purpose, answer: &Answer) {

@@ -10,6 +10,7 @@ use capmesh_coap::Code;
 use capmesh_session::Peer;
 use capmesh_wire::cbor::List;
 use capmesh_wire::control::{Command, Install, Release, Renew, Start, Target};
+use capmesh_wire::log::Level;
 use capmesh_wire::{
     Digest, InstanceId, Instant, NodeId, Role, cbor, content_format, limits, paths,
 };
@@ -22,6 +23,7 @@ impl Gateway {
     pub(super) fn attend(&mut self, now: Instant, id: NodeId) {
         let (probe, news) = self.nodes.check(now, id);
         if news == Some(News::Lost) {
+            self.note(now, Level::Warning, format!("{} is lost", self.nodes.name(id)));
             self.node_changed(now, id);
             self.plan_soon(now);
         }
@@ -171,6 +173,7 @@ impl Gateway {
 
     /// A node is there (again).
     pub(super) fn came(&mut self, now: Instant, id: NodeId) {
+        self.note(now, Level::Info, format!("{} is there", self.nodes.name(id)));
         self.node_changed(now, id);
         self.plan_soon(now);
     }

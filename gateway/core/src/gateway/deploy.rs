@@ -13,6 +13,7 @@ use crate::store::{Key, Table};
 use capmesh_blob::mapping::Name as BlobName;
 use capmesh_description::Fault;
 use capmesh_session::Peer;
+use capmesh_wire::log::Level;
 use capmesh_wire::manifest::UnverifiedManifest;
 use capmesh_wire::registry::Resolved;
 use capmesh_wire::{Digest, Instant, Manifest, Role, cbor, paths};
@@ -101,7 +102,15 @@ impl Gateway {
                 continue;
             }
             if is_known || !has_registry || deploy.until <= now {
-                let deploy = self.deploys.remove(at);
+                let mut deploy = self.deploys.remove(at);
+                if !is_known && deploy.said.is_none() {
+                    let why = if has_registry {
+                        "the registry does not answer"
+                    } else {
+                        "there is no registry"
+                    };
+                    deploy.said = Some(why.to_owned());
+                }
                 self.finish_deploy(now, deploy);
                 continue;
             }
@@ -175,10 +184,17 @@ impl Gateway {
 
     /// The registry has given a manifest, or not.
     pub(super) fn manifest_answered(&mut self, now: Instant, digest: &Digest, answer: &Answer) {
-        let taken = answer.is_success() && self.take_manifest(digest, &answer.body);
+        let taken = if answer.is_success() {
+            self.take_manifest(digest, &answer.body)
+        } else {
+            Err("the registry does not have it".to_owned())
+        };
+        if let (Err(why), true) = (&taken, answer.is_success()) {
+            self.note(now, Level::Error, format!("the manifest {digest} is refused: {why}"));
+        }
         for deploy in &mut self.deploys {
-            if answer.code.is_some() && !taken {
-                deploy.said = Some(format!("the registry has no valid manifest {digest}"));
+            if let (Err(why), true) = (&taken, answer.code.is_some()) {
+                deploy.said = Some(format!("no manifest {digest}: {why}"));
                 deploy.until = now;
             }
             deploy.ask_at = now + AGAIN;
@@ -186,22 +202,22 @@ impl Gateway {
     }
 
     /// Takes a manifest if it is the one that was asked for, and a publisher of the site's has signed it.
-    fn take_manifest(&mut self, digest: &Digest, envelope: &[u8]) -> bool {
-        let Ok(unverified) = UnverifiedManifest::parse(envelope) else { return false };
+    fn take_manifest(&mut self, digest: &Digest, envelope: &[u8]) -> Result<(), String> {
+        let unverified = UnverifiedManifest::parse(envelope).map_err(|error| error.to_string())?;
         if Manifest::digest(envelope) != *digest {
-            return false;
+            return Err("the registry has given another one".to_owned());
         }
-        let roster = self.members.roster();
-        let publisher = roster.and_then(|roster| roster.find(unverified.publisher()));
-        let publisher = publisher.filter(|entry| entry.role == Role::Publisher);
-        let Some(publisher) = publisher else { return false };
-        if unverified.verify(&publisher.credential.public_key()).is_err()
-            || self.catalog.insert(envelope).is_err()
-        {
-            return false;
+        let publisher = unverified.publisher();
+        let entry = self.members.roster().and_then(|roster| roster.find(publisher));
+        let entry = entry.filter(|entry| entry.role == Role::Publisher);
+        let key = entry.map(|entry| entry.credential.public_key());
+        let key = key.ok_or_else(|| format!("{publisher} is not a publisher of the site"))?;
+        if unverified.verify(&key).is_err() {
+            return Err(format!("the signature is not that of {publisher}"));
         }
+        self.catalog.insert(envelope).map_err(|error| error.to_string())?;
         self.store.put(Key::new(Table::Manifests, digest.as_bytes()), envelope.to_vec());
-        true
+        Ok(())
     }
 
     fn finish_deploy(&mut self, now: Instant, deploy: Deploying) {

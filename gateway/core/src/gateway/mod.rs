@@ -6,6 +6,7 @@ mod attend;
 mod decide;
 mod deploy;
 mod moves;
+mod notes;
 mod requests;
 mod serve;
 mod views;
@@ -37,9 +38,6 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use deploy::Deploying;
 use std::collections::{BTreeMap, VecDeque};
-
-/// Lines of the log that are kept.
-const LOG: usize = 2_000;
 
 /// Migrations that are over and are remembered.
 const OVER: usize = 50;
@@ -154,6 +152,7 @@ pub struct Gateway {
     offers: Offers,
     bridge: Bridge,
     log: VecDeque<api::LogLine>,
+    notes: notes::Notes,
     /// Answers that wait for a commit.
     promised: Vec<(Token, RequestId, api::Answer)>,
     outputs: VecDeque<Output<'static>>,
@@ -227,6 +226,7 @@ impl Gateway {
             offers: Offers::default(),
             bridge,
             log: VecDeque::new(),
+            notes: notes::Notes::default(),
             promised: Vec::new(),
             outputs: VecDeque::new(),
             tickets: BTreeMap::new(),
@@ -348,6 +348,7 @@ impl Gateway {
             self.attend(now, id);
         }
         self.advance_registry(now);
+        self.advance_strangers(now);
         self.advance_bridge(now);
     }
 

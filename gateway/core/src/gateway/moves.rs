@@ -8,6 +8,7 @@ use crate::migrate::{AGAIN, Kept, MIGRATIONS, Migration, SOURCE, Step, TARGET};
 use crate::nodes::Presence;
 use capmesh_wire::cbor::{self, List};
 use capmesh_wire::control::{Command, Quiesce, Release, Reply, Restore, Start, Target};
+use capmesh_wire::log::Level;
 use capmesh_wire::{BlobRef, Epoch, ErrorCode, InstanceId, Instant, NodeId};
 use core::time::Duration;
 
@@ -411,6 +412,7 @@ impl Gateway {
             self.calm.insert(migration.instance, (now + rest, times.saturating_add(1)));
         }
         if let Some(view) = view {
+            self.note_move(now, &view);
             self.event(api::Event::Migration(Box::new(view.clone())));
             self.over.push_front(view);
             self.over.truncate(super::OVER);
@@ -419,6 +421,17 @@ impl Gateway {
         self.decide_at(now);
         let (from, to) = (migration.from, migration.to);
         from.into_iter().chain([to]).for_each(|id| self.nodes.touch(now, id));
+    }
+
+    fn note_move(&mut self, now: Instant, view: &api::MigrationView) {
+        let api::MigrationView { path, from, to, cause, .. } = view;
+        match &view.problem {
+            Some(problem) => {
+                let text = format!("{path} stays on {from} and does not move to {to}: {problem}");
+                self.note(now, Level::Warning, text);
+            }
+            None => self.note(now, Level::Info, format!("{path} is on {to} now: {cause}")),
+        }
     }
 
     /// The checkpoint that was offered for a migration.

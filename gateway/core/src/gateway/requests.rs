@@ -117,6 +117,12 @@ impl Gateway {
         let (id, name) = (node.id, node.record.name.clone());
         let record = Record { draining, ..node.record.clone() };
         self.keep_record(now, id, record);
+        if draining {
+            // Whoever wanted something there wants it away now.
+            let there = self.pins.iter().filter(|(_, node)| **node == id);
+            let there: Vec<_> = there.map(|(name, _)| name.clone()).collect();
+            there.iter().for_each(|name| self.pin(name, None));
+        }
         let decision = self.decide(&self.pipelines, &self.pins);
         let causes: Vec<String> = decision.refusals.iter().map(|r| r.message.clone()).collect();
         self.apply(now, decision, Why::Changed);

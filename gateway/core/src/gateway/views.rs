@@ -131,6 +131,7 @@ impl Gateway {
             node: self.nodes.name(row.node),
             epoch: row.epoch.0,
             state: known.map(|s| s.state),
+            lost: self.is_lost(row.node),
             reason: known.and_then(|s| s.reason).or(refused),
             why: self.planned.reasons.get(&row.instance).map(sentences).unwrap_or_default(),
             lease_ms: row.lease_ms,

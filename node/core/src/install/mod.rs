@@ -99,6 +99,13 @@ pub enum Event {
         /// Why.
         reason: Reason,
     },
+    /// A capsule that somebody has brought is not taken.
+    NotTaken {
+        /// The digest of its manifest.
+        digest: Digest,
+        /// Why.
+        reason: Reason,
+    },
     /// A wanted capsule could not be had, and is tried again.
     Delayed {
         /// The digest of its manifest.
@@ -506,7 +513,7 @@ impl Install {
                     slot.state = SlotState::Leaving;
                 }
                 if matches!(feed, Feed::Upload(_)) {
-                    return None;
+                    return Some(Event::NotTaken { digest, reason });
                 }
                 if self.refused.len() >= REFUSED {
                     self.refused.pop_front();

@@ -45,7 +45,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         let command = cbor::decode::<Command<'_>>(body);
         let adopts = matches!(command, Ok(Command::Adopt(_)));
         if let Some(code) = peer.require(COMMANDERS).err().filter(|_| !adopts) {
-            self.forbidden = self.forbidden.saturating_add(1);
+            self.forbid(now, peer);
             self.deny(now, responder, code);
             return;
         }

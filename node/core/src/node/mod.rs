@@ -126,6 +126,8 @@ pub struct Node<E, H: CapsuleHost> {
     /// Requests that a role did not allow, and documents and capsules that failed verification.
     forbidden: u32,
     unverified: u32,
+    /// When the log last said that somebody was refused, and how many strangers had been until then.
+    refused_said: (Option<Instant>, u32),
     born: Instant,
     /// Where datagrams are opened and responses rendered.
     scratch: Vec<u8>,
@@ -242,6 +244,7 @@ impl Boot {
             seed,
             forbidden: 0,
             unverified: 0,
+            refused_said: (None, 0),
             born: now,
             scratch: vec![0; link.mtu()],
             canvas: vec![0; canvas],

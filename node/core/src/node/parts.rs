@@ -9,11 +9,15 @@ use crate::instances::profile::Profile;
 use crate::problem::Reason;
 use crate::site;
 use alloc::vec::Vec;
-use capmesh_session::Link;
+use capmesh_session::{Link, Member, Peer, Stats};
 use capmesh_wire::control::{Nothing, Reply};
 use capmesh_wire::inventory::InstanceState;
 use capmesh_wire::log::Level;
 use capmesh_wire::{Digest, ErrorCode, Instant, Manifest};
+use core::time::Duration;
+
+/// The time between two lines of the log about those who are refused.
+const BETWEEN_REFUSED: Duration = Duration::from_secs(5);
 
 impl<E: Link, H: CapsuleHost> Node<E, H> {
     /// Goes on with roster and plan.
@@ -54,6 +58,38 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         }
     }
 
+    /// Says that there were handshakes of strangers.
+    pub(super) fn advance_strangers(&mut self, now: Instant) {
+        let &Stats { strangers, stranger: Some(from), .. } = self.link.stats() else { return };
+        if strangers == self.refused_said.1 || !self.may_say_refused(now) {
+            return;
+        }
+        self.refused_said.1 = strangers;
+        self.say(now, None, Level::Warning, format_args!("{from} is refused: not of this site"));
+        self.changed.status = true;
+    }
+
+    /// Somebody wants what its role does not allow.
+    #[inline(never)]
+    pub(super) fn forbid(&mut self, now: Instant, peer: Peer) {
+        self.forbidden = self.forbidden.saturating_add(1);
+        self.changed.status = true;
+        let Some(Member { id, role }) = peer.member() else { return };
+        if self.may_say_refused(now) {
+            let text = format_args!("{id} is refused: a {role} may not command");
+            self.say(now, None, Level::Warning, text);
+        }
+    }
+
+    /// Whether the log may say that somebody is refused: they are to have no way to fill it.
+    fn may_say_refused(&mut self, now: Instant) -> bool {
+        let may = self.refused_said.0.is_none_or(|said| now >= said + BETWEEN_REFUSED);
+        if may {
+            self.refused_said.0 = Some(now);
+        }
+        may
+    }
+
     /// Goes on with capsules that come and go.
     #[inline(never)]
     pub(super) fn advance_install(&mut self, now: Instant, flash: &[u8]) {
@@ -76,19 +112,25 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
                 self.changed.inventory = true;
             }
             install::Event::Refused { digest, reason } => {
-                let text = format_args!("capsule {} is refused: {reason}", digest.prefix());
-                self.say(now, None, Level::Error, text);
-                if is_unverified(reason.code) {
-                    self.unverified = self.unverified.saturating_add(1);
-                }
+                self.say_refused(now, &digest, &reason);
                 self.refused(&digest, reason.code);
             }
+            install::Event::NotTaken { digest, reason } => self.say_refused(now, &digest, &reason),
             install::Event::Delayed { digest, reason } => {
                 let text = format_args!("capsule {} is delayed: {reason}", digest.prefix());
                 self.say(now, None, Level::Warning, text);
             }
             install::Event::Removed(_) => self.changed.inventory = true,
         }
+    }
+
+    fn say_refused(&mut self, now: Instant, digest: &Digest, reason: &Reason) {
+        let text = format_args!("capsule {} is refused: {reason}", digest.prefix());
+        self.say(now, None, Level::Error, text);
+        if is_unverified(reason.code) {
+            self.unverified = self.unverified.saturating_add(1);
+        }
+        self.changed.status = true;
     }
 
     /// Capsules whose publisher is trusted no more do not run.

@@ -1,5 +1,6 @@
 //! The node's resources, for any CoAP client.
 
+use super::command::COMMANDERS;
 use super::{BODY, Node};
 use crate::config::Config;
 use crate::discovery::AnnounceResource;
@@ -59,9 +60,13 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
     /// Answers a request.
     #[inline(never)]
     pub(super) fn request(&mut self, now: Instant, flash: &[u8], event: Event<'_, Peer>) {
-        let Event::Request { message, .. } = event else { return };
+        let Event::Request { message, peer, .. } = event else { return };
         let first = message.option_values(OptionNumber::URI_PATH).next().unwrap_or_default();
         let first = core::str::from_utf8(first).unwrap_or_default();
+        let reads = matches!(message.code(), Code::GET | Code::FETCH);
+        if first == paths::CAPSULES && !reads && peer.require(COMMANDERS).is_err() {
+            self.forbid(now, peer);
+        }
         let mut canvas = core::mem::take(&mut self.canvas);
         let mut commands = Commands::default();
         match first {
@@ -192,8 +197,9 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
     ) {
         let statuses = self.statuses(now);
         let held: Vec<_> = self.install.digests().map(|digest| digest.prefix()).collect();
+        let stats = self.link.stats();
         let refused = Refused {
-            unauthenticated: self.link.stats().rejected,
+            unauthenticated: stats.rejected.saturating_add(stats.refused),
             forbidden: self.forbidden.saturating_add(self.router.stats().forbidden),
             messages: self.router.stats().refused,
             unverified: self.unverified,

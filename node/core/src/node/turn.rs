@@ -208,6 +208,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
             self.reconcile(now, flash);
         }
         self.advance_site(now, flash);
+        self.advance_strangers(now);
         self.advance_install(now, flash);
         self.advance_long(now, flash);
         self.advance_restoring(now, flash);

@@ -165,11 +165,18 @@ impl<R: Roster, G: RngCore + CryptoRng, const N: usize, const H: usize> Sessions
             }
         };
         // Whoever this is has taken part in the key exchange; the outcome is final.
-        let entry = self.look_up(&message_3.credential_id()?)?;
-        let completed = message_3.verify(&entry.credential)?;
-        if !self.is_authorised(&entry) {
-            return Err(Refusal::NotAuthorised);
-        }
+        let known = self.look_up(&message_3.credential_id()?).and_then(|entry| {
+            let completed = message_3.verify(&entry.credential)?;
+            if self.is_authorised(&entry) {
+                Ok((entry, completed))
+            } else {
+                Err(Refusal::NotAuthorised)
+            }
+        });
+        let (entry, completed) = known.inspect_err(|_| {
+            count(&mut self.stats.strangers);
+            self.stats.stranger = Some(from);
+        })?;
         // Message_2 went there, and message_3 proves that it arrived.
         let is_verified = sent_to == from;
         self.install(from, is_verified, since, &entry, &completed)?;

@@ -14,6 +14,7 @@ use capmesh_wire::Role;
 use capmesh_wire::inventory::InstanceState;
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -24,6 +25,9 @@ pub(crate) const RECOVERY: Duration = Duration::from_secs(10);
 
 /// What arrives at the end of the pipeline that counts.
 pub(crate) const COUNTED: &str = "capmesh/home/node/+/count--fill/whole";
+
+/// A member of the site who may command nobody.
+pub(crate) const READER: &str = "reader";
 
 const COUNT: &str = r#"
 [pipeline]
@@ -82,6 +86,7 @@ impl Town {
         let mut site = Site::create(&place.site(), "home").unwrap();
         site.make_member("gateway", Role::Gateway).unwrap();
         site.make_member("registry", Role::Registry).unwrap();
+        site.make_member(READER, Role::Node).unwrap();
         let publisher = std::fs::read(examples().join("capsules/dist/examples.ccs")).unwrap();
         site.enrol(&publisher, Role::Publisher).unwrap();
         let broker = Broker::start(&place.join(""));
@@ -219,6 +224,11 @@ impl Town {
 
     pub(crate) fn node(&mut self, name: &str) -> &mut Machine {
         self.nodes.iter_mut().find(|node| node.name() == name).unwrap()
+    }
+
+    /// Where nodes reach the gateway.
+    pub(crate) fn gateway_address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.ports[0]))
     }
 
     pub(crate) fn gateway(&self) -> &Process {

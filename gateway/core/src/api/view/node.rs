@@ -167,6 +167,9 @@ pub struct InstanceView {
     /// What it is doing; absent as long as its node has not said so, and while its node is lost.
     #[serde(default, with = "optional_instance_state", skip_serializing_if = "Option::is_none")]
     pub state: Option<InstanceState>,
+    /// Whether its node is lost.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub lost: bool,
     /// Why, if it is backing off or has failed.
     #[serde(default, with = "optional_reason", skip_serializing_if = "Option::is_none")]
     pub reason: Option<ErrorCode>,

@@ -89,7 +89,8 @@ pub(super) fn row(instance: &InstanceView) -> [String; 8] {
 }
 
 fn state(instance: &InstanceView) -> String {
-    let state = instance.state.map_or("unknown", |state| state.name());
+    let unheard = if instance.lost { "lost" } else { "unknown" };
+    let state = instance.state.map_or(unheard, |state| state.name());
     match instance.reason {
         Some(reason) => format!("{state}: {}", reason.name()),
         None => state.to_owned(),

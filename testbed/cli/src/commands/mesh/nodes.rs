@@ -4,7 +4,9 @@ use super::table::{ago, bytes, table};
 use super::{Mesh, print_json};
 use crate::commands::Context;
 use anyhow::{Result, ensure};
-use capmesh_client::api::{Adopt, Answer, Label, NodeState, NodeView, OnNode, Rename, Request};
+use capmesh_client::api::{
+    Adopt, Answer, Label, NodeState, NodeView, OnNode, RefusedView, Rename, Request,
+};
 use capmesh_wire::Claim;
 use clap::Subcommand;
 use std::net::SocketAddr;
@@ -171,6 +173,13 @@ fn show(at: &Context, name: &str) -> Result<()> {
     println!("  sensors    {}", list(&node.sensors));
     println!("  actuators  {}", list(&node.actuators));
     println!("  instances  {}", list(&node.instances));
+    if let Some(refused) = &node.refused {
+        let RefusedView { unauthenticated, forbidden, messages, unverified } = refused;
+        println!(
+            "  refused    {unauthenticated} of strangers, {forbidden} that a role does not allow, \
+             {unverified} not signed as they should be, {messages} messages"
+        );
+    }
     for link in &node.links {
         let quality = u32::from(link.quality) * 100 / 255;
         println!("  link to    {}: {}, {quality} % arrive", link.to, link.kind.name());

@@ -123,6 +123,24 @@ fn print_line(at: &Context, line: &LogLine) -> Result<()> {
     }
     let who = line.node.as_deref().unwrap_or("gateway");
     let instance = line.instance.as_deref().map(|path| format!(" {path}")).unwrap_or_default();
-    println!("{who}{instance} {}: {}", line.level.name(), line.text);
+    let at = line.at.map(|at| format!("{} ", time_of_day(at))).unwrap_or_default();
+    println!("{at}{who}{instance} {}: {}", line.level.name(), line.text);
     Ok(())
+}
+
+/// The time of day (UTC) that is in milliseconds since 1970: `13:05:09Z`.
+fn time_of_day(at: u64) -> String {
+    let seconds = at / 1_000 % 86_400;
+    format!("{:02}:{:02}:{:02}Z", seconds / 3_600, seconds / 60 % 60, seconds % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_of_day_have_two_digits_each() {
+        assert_eq!(time_of_day(1_700_000_000_123), "22:13:20Z");
+        assert_eq!(time_of_day(86_400_000 + 61_000), "00:01:01Z");
+    }
 }
