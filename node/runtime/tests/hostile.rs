@@ -2,6 +2,7 @@
 
 mod common;
 
+use capmesh_capsule_abi::Errno;
 use capmesh_runtime::{Effect, Event, Limits, Progress, Trap};
 use common::{instance, instance_of, run, run_sliced, wasm};
 
@@ -61,6 +62,34 @@ fn a_flood_of_calls_is_paid_for_and_bounded() {
     let mut flooding = instance_of(&wasm(&text), &limits);
     assert_eq!(run(&mut flooding, &TIMER), Progress::Trapped(Trap::FuelBudget));
     assert_eq!(flooding.effects().count(), usize::from(limits.outbox_entries));
+}
+
+/// Publishes `len` bytes until it is told that it may not, which it says in its log.
+fn publishing(len: u32) -> String {
+    let imports = r#"(import "capmesh1" "log" (func $log (param i32 i32 i32)))
+        (import "capmesh1" "publish" (func $publish (param i32 i32 i32) (result i32)))"#;
+    format!(
+        r#"(module {imports} (memory (export "memory") 4096 (pagesize 1))
+            (func (export "timer") (param i32) (loop $again
+                (i32.store (i32.const 0) (call $publish (i32.const 0) (i32.const 8) (i32.const {len})))
+                (br_if $again (i32.eqz (i32.load (i32.const 0)))))
+                (call $log (i32.const 0) (i32.const 0) (i32.const 4))))"#
+    )
+}
+
+#[test]
+fn huge_outputs_are_refused_and_many_end_where_the_outbox_does() {
+    let limits = Limits { outbox_bytes: 260, outbox_entries: 100, ..Limits::default() };
+    for (len, errno, count) in
+        [(65, Errno::Schema, 0), (4_000, Errno::Schema, 0), (64, Errno::Full, 4)]
+    {
+        let mut capsule = instance_of(&wasm(&publishing(len)), &limits);
+        assert_eq!(run(&mut capsule, &TIMER), Progress::Idle);
+        let effects: Vec<_> = capsule.effects().collect();
+        let said = Effect::Log { level: 0, text: &errno.code().to_le_bytes() };
+        assert_eq!(effects.last(), Some(&said), "{len}");
+        assert_eq!(effects.len(), count + 1, "{len}");
+    }
 }
 
 #[test]

@@ -3,10 +3,12 @@
 use crate::world::World;
 use crate::world::capsules::{self, RowOf};
 use crate::world::site::{start, target};
-use capmesh_wire::ErrorCode;
 use capmesh_wire::control::Command;
 use capmesh_wire::inventory::InstanceState;
+use capmesh_wire::manifest::Capsule;
 use capmesh_wire::plan::Delivery;
+use capmesh_wire::schema::{Field, FieldType};
+use capmesh_wire::{ErrorCode, List, Name, Schema, Unit};
 use std::time::Duration;
 
 #[test]
@@ -88,6 +90,39 @@ fn a_flood_of_host_calls_is_bounded_and_counted() {
     // It has 50,000 of fuel a second, and the rest of the node's 2,000,000 while nobody wants it.
     assert!(bad.fuel_per_second <= 2_100_000, "{bad:?}");
     assert!((950..=1_100).contains(&good.published), "{good:?}");
+}
+
+/// A record of the right length may still hold what no value of its schema is.
+#[test]
+fn what_a_capsule_says_outside_its_schema_is_dropped_and_counted() {
+    let text = r#"(module
+        (import "capmesh1" "publish" (func $publish (param i32 i32 i32) (result i32)))
+        (import "capmesh1" "set_timer" (func $set_timer (param i32 i64) (result i32)))
+        (memory (export "memory") 64 64 (pagesize 1))
+        (func (export "start") (drop (call $set_timer (i32.const 0) (i64.const 10000))))
+        (func (export "timer") (param i32)
+            (drop (call $set_timer (i32.const 0) (i64.const 10000)))
+            (i32.store8 (i32.const 0) (i32.const 1))
+            (drop (call $publish (i32.const 0) (i32.const 0) (i32.const 1)))
+            (i32.store8 (i32.const 0) (i32.const 7))
+            (drop (call $publish (i32.const 0) (i32.const 0) (i32.const 1)))))"#;
+    let saying_yes_or_no = |capsule: Capsule<'static>| {
+        let name = |name| Name::new(name).expect("a name");
+        let on = Field { name: name("on"), ty: FieldType::Bool, unit: Unit::None, optional: false };
+        let fields = List::new(vec![on].leak()).expect("one");
+        let schema = Schema::new(name("switch"), 1, fields).expect("a schema");
+        Capsule { schemas: List::new(vec![schema].leak()).expect("one"), ..capsule }
+    };
+    let bad = capsules::pack_with("untrue", text, &[], &["out"], &[], saying_yes_or_no);
+    let mut world = World::new(1, 1, &capsules::config());
+    world.machine(1).preload(1, &bad);
+    world.boot_all();
+    world.retry(1, &start(&RowOf::new(1, 1, &bad, None, None, Delivery::Latest)));
+    world.run_for(Duration::from_secs(5));
+    let status = world.status(1, 1).expect("known");
+    assert_eq!((status.state, status.restarts), (InstanceState::Running, 0));
+    assert!((450..=550).contains(&status.published), "{status:?}");
+    assert_eq!(u64::from(status.dropped), status.published, "{status:?}");
 }
 
 #[test]
