@@ -16,3 +16,4 @@ mod mosquitto;
 mod process;
 #[cfg(feature = "broker")]
 mod site;
+mod tls;
