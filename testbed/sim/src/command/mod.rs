@@ -73,7 +73,8 @@ fn random() -> u64 {
 
 fn script(case: &Case, options: &Options) -> Script {
     let script = Script::draw_without(case.seed, case.shape, &options.without);
-    options.first.map_or_else(|| script.clone(), |first| script.prefix(first))
+    let script = options.first.map_or_else(|| script.clone(), |first| script.prefix(first));
+    options.only.as_ref().map_or_else(|| script.clone(), |only| script.only(only))
 }
 
 /// What is to be done, and what was.
@@ -177,7 +178,7 @@ impl<'a> Work<'a> {
         let _state = self.state();
         show::failure(case, script, &failure, shrunk.as_ref());
         show::timeline(&history, &report.failure.unwrap_or(failure));
-        show::again(case, shrunk.as_ref());
+        show::again(case, script, shrunk.as_ref());
     }
 
     fn finish(&self) -> ExitCode {

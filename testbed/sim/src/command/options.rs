@@ -26,6 +26,7 @@ What is run:
   --capsules N     instances that run at a time (by chance)
   --without KINDS  without some kinds of trouble, separated by commas
   --first N        only the first N actions of the script
+  --only LIST      only the actions with these numbers, separated by commas
   --script         show what would happen, and run nothing
 
 How:
@@ -48,6 +49,7 @@ pub(crate) struct Options {
     pub(crate) shape: Shape,
     pub(crate) without: Vec<Kind>,
     pub(crate) first: Option<usize>,
+    pub(crate) only: Option<Vec<usize>>,
     pub(crate) shows_script: bool,
     pub(crate) seconds: Option<u64>,
     pub(crate) jobs: usize,
@@ -99,6 +101,7 @@ pub(crate) fn read(mut args: Parser) -> Result<Option<Options>, lexopt::Error> {
         shape: SHAPE,
         without: Vec::new(),
         first: None,
+        only: None,
         shows_script: false,
         seconds: None,
         jobs: 1,
@@ -117,6 +120,7 @@ pub(crate) fn read(mut args: Parser) -> Result<Option<Options>, lexopt::Error> {
             Arg::Long("seconds") => options.seconds = Some(args.value()?.parse()?),
             Arg::Long("without") => options.without = kinds(&args.value()?.string()?)?,
             Arg::Long("first") => options.first = Some(args.value()?.parse()?),
+            Arg::Long("only") => options.only = Some(numbers(&args.value()?.string()?)?),
             Arg::Long("script") => options.shows_script = true,
             Arg::Long("jobs") => options.jobs = args.value()?.parse::<usize>()?.max(1),
             Arg::Long("once") => options.once = true,
@@ -136,8 +140,9 @@ pub(crate) fn read(mut args: Parser) -> Result<Option<Options>, lexopt::Error> {
         }
     }
     let is_one = matches!(options.seeds, Seeds::From(_, 1));
-    if (options.trace.is_some() || options.shows_script || options.first.is_some()) && !is_one {
-        return Err("--trace, --script and --first are for a single seed".into());
+    let is_part = options.first.is_some() || options.only.is_some();
+    if (options.trace.is_some() || options.shows_script || is_part) && !is_one {
+        return Err("--trace, --script, --first and --only are for a single seed".into());
     }
     Ok(Some(options))
 }
@@ -185,6 +190,13 @@ fn range(text: &str) -> Result<Seeds, lexopt::Error> {
     });
     let (first, end) = parts.ok_or_else(|| format!("{text:?} is not A..B with A less than B"))?;
     Ok(Seeds::From(Some(first), end - first))
+}
+
+fn numbers(text: &str) -> Result<Vec<usize>, lexopt::Error> {
+    let number = |number: &str| {
+        number.trim().parse().map_err(|_| format!("{number:?} is not a number").into())
+    };
+    text.split(',').map(number).collect()
 }
 
 fn kinds(text: &str) -> Result<Vec<Kind>, lexopt::Error> {

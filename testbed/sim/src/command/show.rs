@@ -25,13 +25,13 @@ pub(crate) fn script(script: &Script) {
             println!("    {line}");
         }
     }
-    actions(&script.actions);
+    for (number, of) in script.actions.iter().enumerate() {
+        println!("{number:>6} {}", line(of));
+    }
 }
 
-fn actions(actions: &[(Duration, Action)]) {
-    for (at, action) in actions {
-        println!("  {:>11.3} s  {action}", at.as_secs_f64());
-    }
+fn line((at, action): &(Duration, Action)) -> String {
+    format!("{:>11.3} s  {action}", at.as_secs_f64())
 }
 
 /// Shows a failure and what it takes.
@@ -45,7 +45,7 @@ pub(crate) fn failure(case: &Case, script: &Script, failure: &Failure, shrunk: O
             "the first {prefix} of {all} actions still fail; {} are needed ({runs} runs):",
             least.actions.len()
         );
-        actions(&least.actions);
+        least.actions.iter().for_each(|action| println!("  {}", line(action)));
         println!("it then fails {failure}");
     }
     println!();
@@ -57,9 +57,16 @@ pub(crate) fn timeline(history: &[(Instant, Event)], failure: &Failure) {
 }
 
 /// Shows how to run it again.
-pub(crate) fn again(case: &Case, shrunk: Option<&Shrunk>) {
-    let first = shrunk.map_or(String::new(), |shrunk| format!(" --first {}", shrunk.prefix));
-    println!("again: cargo xtask sim --seed {case}{first}\n");
+pub(crate) fn again(case: &Case, script: &Script, shrunk: Option<&Shrunk>) {
+    let again = format!("again: cargo xtask sim --seed {case}");
+    println!("{again}");
+    if let Some(shrunk) = shrunk {
+        println!("{again} --first {}", shrunk.prefix);
+        let numbers = script.numbers_of(&shrunk.script);
+        let numbers: Vec<_> = numbers.iter().map(ToString::to_string).collect();
+        println!("{again} --only {}", numbers.join(","));
+    }
+    println!();
 }
 
 /// Writes everything that happens to a file.

@@ -130,6 +130,13 @@ fn capsules(script: &Script) -> BTreeMap<String, Capsule> {
     script.pipelines.iter().chain(later).flat_map(of).collect()
 }
 
+/// Whether all instances run, also those that may fall over.
+pub(super) fn all_run(world: &mut World) -> bool {
+    let all = world.ask(&Request::Instances(Default::default()));
+    let Some(Ok(Answer::Instances(all))) = all else { return false };
+    all.iter().all(|instance| instance.state == Some(InstanceState::Running))
+}
+
 /// How many messages were handled and published so far, over all instances.
 pub(super) fn flow(world: &mut World) -> Option<(u64, u64)> {
     let all = world.ask(&Request::Instances(Default::default()));

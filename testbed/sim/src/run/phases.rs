@@ -17,8 +17,9 @@ const SETTLE: Duration = Duration::from_secs(120);
 /// as lost, an instance waits for its next start, and a document needs to reach all.
 const CONVERGE: Duration = Duration::from_secs(600);
 
-/// For how long nothing may be handled or published until nothing is taken to come any more.
-const QUIET: Duration = Duration::from_secs(10);
+/// For how long nothing may be handled or published until nothing is taken to come any more: longer than the
+/// longest wait between two attempts of whoever found nobody there.
+const QUIET: Duration = Duration::from_secs(100);
 
 /// How far apart the mesh is looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -77,12 +78,21 @@ impl Run<'_> {
         }
         self.run_to(start + script.shape.lasts);
         self.world.mend(&script.core);
-        // What was asked while the gateway was down was asked in vain.
-        for node in &script.core {
-            self.insist(&Request::Undrain(on(*node)));
-        }
+        self.ask_again();
         self.await_none("converge", CONVERGE, &script.core)?;
         self.rest()
+    }
+
+    /// What was asked while the gateway was down was asked in vain: people ask again.
+    fn ask_again(&mut self) {
+        let Self { script, .. } = *self;
+        for node in &script.core {
+            let joins = |(_, action): &(_, Action)| *action == Action::Join { node: *node };
+            if script.actions.iter().any(joins) {
+                self.insist(&World::adoption(*node));
+            }
+            self.insist(&Request::Undrain(on(*node)));
+        }
     }
 
     fn run_to(&mut self, until: Instant) {
@@ -119,7 +129,10 @@ impl Run<'_> {
             let before = mesh::flow(self.world);
             self.run_to(self.world.now + QUIET);
             if before.is_some() && before == mesh::flow(self.world) {
-                self.world.rest();
+                // What an instance that fell over its messages has not had, it will not have.
+                if mesh::all_run(self.world) {
+                    self.world.rest();
+                }
                 return Ok(());
             }
             if self.world.now >= until {

@@ -67,6 +67,25 @@ impl Script {
         draw::script(seed, shape, Swarm::draw(seed).without(kinds))
     }
 
+    /// The same with the actions of these numbers only.
+    #[must_use]
+    pub fn only(&self, numbers: &[usize]) -> Self {
+        let is_there = |(number, _): &(usize, _)| numbers.contains(number);
+        let actions = self.actions.iter().enumerate().filter(is_there);
+        let actions = actions.map(|(_, action)| action.clone()).collect();
+        Self { actions, ..self.clone() }
+    }
+
+    /// The numbers of those actions that are also in a part of this script.
+    #[must_use]
+    pub fn numbers_of(&self, part: &Self) -> Vec<usize> {
+        let mut left = part.actions.iter().peekable();
+        let all = self.actions.iter().enumerate();
+        all.filter(|(_, action)| left.next_if(|next| *next == *action).is_some())
+            .map(|(number, _)| number)
+            .collect()
+    }
+
     /// The same with the first so many actions only.
     #[must_use]
     pub fn prefix(&self, count: usize) -> Self {

@@ -85,6 +85,16 @@ fn without_a_kind_everything_else_happens_as_it_would_have() {
 }
 
 #[test]
+fn a_part_of_a_script_is_known_by_its_numbers() {
+    let script = scripts().find(|script| script.actions.len() > 20).unwrap();
+    for numbers in [&[][..], &[0], &[3, 4, 17]] {
+        let part = script.only(numbers);
+        assert_eq!(part.actions.len(), numbers.len());
+        assert_eq!(script.numbers_of(&part), numbers);
+    }
+}
+
+#[test]
 fn the_core_is_most_of_the_nodes() {
     for script in scripts() {
         let nodes = usize::from(SHAPE.nodes + script.spare);
