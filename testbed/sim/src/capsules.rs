@@ -101,6 +101,18 @@ pub fn hash(messages: impl Iterator<Item = u64>) -> u64 {
     messages.fold(0, |hash, message| (hash.wrapping_mul(31).wrapping_add(message)) % 1_000_000_007)
 }
 
+/// What every capsule here needs.
+const NEEDS: Needs = Needs {
+    memory: 16 << 10,
+    ram: 8 << 10,
+    fuel_per_second: 50_000,
+    fuel_per_handler: 100_000,
+    outbox_bytes: 64,
+    outbox_entries: 4,
+    timers: 2,
+    table_elements: 0,
+};
+
 /// Packs and signs a capsule; its one schema has number 0.
 fn pack(name: &str, text: &str, inputs: &[&str], outputs: &[&str], actuators: &[&str]) -> Packed {
     pack_version(name, 1, text, inputs, outputs, actuators)
@@ -147,16 +159,7 @@ pub(crate) fn pack_version(
         abi: 1,
         chunk_log2: 8,
         root: blob.root,
-        needs: Needs {
-            memory: 16 << 10,
-            ram: 8 << 10,
-            fuel_per_second: 50_000,
-            fuel_per_handler: 100_000,
-            outbox_bytes: 64,
-            outbox_entries: 4,
-            timers: 2,
-            table_elements: 0,
-        },
+        needs: NEEDS,
         schemas: List::new(schemas).unwrap(),
         inputs: List::new(inputs).unwrap(),
         outputs: List::new(outputs).unwrap(),
