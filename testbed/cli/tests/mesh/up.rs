@@ -140,3 +140,34 @@ fn a_mesh_comes_up_moves_recovers_and_comes_again() {
     assert_eq!(up.end("INT"), Some(0));
     assert_eq!(node_process(&place, "hall"), None);
 }
+
+#[test]
+fn rows_of_a_file_are_replayed_as_a_sensor() {
+    let place = Place::new("replay");
+    let rows = place.join("rows.csv");
+    // As somebody else records them: another name of a unit, numbers as texts.
+    let row = |number: u32| {
+        let values = [("temperature", "21.5"), ("humidity", "40"), ("dust", "300")];
+        let values =
+            values.map(|(name, value)| format!(r#"{{"u":"x","n":"{name}","v":"{value}"}}"#));
+        format!(
+            "1422748800000,{{\"e\":[{{\"n\":\"source\",\"sv\":\"ci4lr75sl000802ypo4qrcjda{number}\"}},\
+             {{\"n\":\"longitude\",\"v\":\"6\"}},{{\"n\":\"latitude\",\"v\":\"46\"}},{},\
+             {{\"n\":\"airquality_raw\",\"v\":\"20\"}}],\"bt\":1}}\n",
+            values.join(",")
+        )
+    };
+    std::fs::write(&rows, (10..40).map(row).collect::<String>()).unwrap();
+    let output = Command::new(CAPMESH)
+        .args(["up", "--check", "--pipeline", "city-air", "--http", "0", "--mqtt", "0"])
+        .args(["--websocket", "0", "--oci", "0", "--coap", "0", "--state"])
+        .arg(place.join("up"))
+        .arg("--replay")
+        .arg(&rows)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let value = said.lines().find(|line| line.contains("first value: city-air/")).unwrap();
+    assert!(value.contains("21.5") && value.contains("40"), "{value}");
+}
