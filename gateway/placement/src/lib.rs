@@ -12,7 +12,7 @@
 //!
 //! The search is a greedy start, improved by moving and swapping with restarts from disturbed
 //! solutions, and then a branch-and-bound that proves the result where the problem is small enough
-//! ([`Plan::optimal`]). Its work is bounded by [`search::EFFORT`](crate::EFFORT).
+//! ([`Plan::optimal`]). Its work is bounded by [`Weights::effort`].
 //!
 //! # Invariants
 //! - Pure and deterministic: no clock, no random source, integers only, ordered maps only. The same

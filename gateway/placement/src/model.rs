@@ -1,5 +1,6 @@
 //! What is wanted and what there is.
 
+use crate::search::EFFORT;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// An amount of what nodes run out of.
@@ -169,8 +170,8 @@ pub struct Problem {
     pub pinned: BTreeMap<Instance, String>,
 }
 
-/// How the parts of the cost compare. All of them are added up; the unit is a byte per second over
-/// one perfect link.
+/// How the parts of the cost compare, and how hard the least is looked for. All parts are added up; the
+/// unit is a byte per second over one perfect link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Weights {
     /// For each per mille of a resource that a node uses above [`Weights::EASY`]; three times that
@@ -182,6 +183,8 @@ pub struct Weights {
     pub moving: u64,
     /// Over how many seconds the bytes of a move have to pay for themselves.
     pub payback: u64,
+    /// The work of a search, in prices computed. It bounds the time: some 100 ns each.
+    pub effort: u64,
 }
 
 impl Weights {
@@ -194,6 +197,6 @@ impl Weights {
 
 impl Default for Weights {
     fn default() -> Self {
-        Self { pressure: 1, sharing: 500, moving: 200, payback: 60 }
+        Self { pressure: 1, sharing: 500, moving: 200, payback: 60, effort: EFFORT }
     }
 }

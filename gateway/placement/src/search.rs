@@ -3,11 +3,8 @@
 use crate::cost::Board;
 use crate::filter::Prepared;
 
-/// The work of a search, in prices computed. It bounds the time: some 100 ns each.
+/// The work of a search if nobody says otherwise ([`Weights::effort`](crate::Weights::effort)).
 pub const EFFORT: u64 = 400_000;
-
-/// The part of [`EFFORT`] that is kept for proving that nothing is better.
-const PROOF: u64 = EFFORT / 2;
 
 /// The search found no place for this unit beside the others.
 #[derive(Clone, Debug)]
@@ -21,11 +18,17 @@ pub(crate) struct Stuck {
 
 /// Where each unit goes, and whether that is proven to be the best.
 pub(crate) fn search(problem: &Prepared) -> Result<(Vec<usize>, bool), Stuck> {
-    let mut search = Search { problem, effort: EFFORT - PROOF, random: 0x9e37_79b9_7f4a_7c15 };
+    let effort = problem.weights.effort;
+    // Half of it is kept for proving that nothing is better.
+    let proof = effort / 2;
+    let mut search = Search { problem, effort: effort - proof, random: 0x9e37_79b9_7f4a_7c15 };
     let order = search.order();
     let greedy = search.greedy(&order);
     let improved = greedy.as_ref().ok().map(|board| search.improve(board.clone()));
-    search.effort += PROOF;
+    // If not even one way down the tree can be gone to its end, it is looked from the top only whether
+    // something better can be.
+    let is_hopeless = improved.is_some() && search.way_down() > proof;
+    search.effort = if is_hopeless { search.top() } else { search.effort + proof };
     let bound = improved.as_ref().map_or(u64::MAX, |board| board.total().total());
     let mut proof = Proof { board: Board::new(problem), order, best: bound, found: None };
     let finished = proof.descend(&mut search, 0, 0);
@@ -52,6 +55,16 @@ impl<'p> Search<'p> {
             })
         });
         order
+    }
+
+    /// The prices of one look from the top of the tree: each unit on each of its nodes.
+    fn top(&self) -> u64 {
+        self.problem.units.iter().map(|unit| unit.eligible.len() as u64).sum()
+    }
+
+    /// The prices of one way down the tree, at least: a look at each step, at ever fewer units.
+    fn way_down(&self) -> u64 {
+        self.top().saturating_mul(self.problem.units.len() as u64) / 2
     }
 
     /// Puts each unit where it costs least beside those before it. One that finds no place goes

@@ -64,6 +64,9 @@ pub struct Gate {
     seed: u64,
 }
 
+/// How hard the gateway looks for better places, in prices computed.
+const EFFORT: u64 = 20_000;
+
 /// The most nodes for an endpoint of the small size.
 const SMALL: Host = 96;
 
@@ -76,6 +79,8 @@ impl Gate {
         config.addresses = vec![address(GATEWAY)];
         config.registry = Some(address(REGISTRY));
         config.roster = Some(roster(0));
+        // Plans need not be the best that there are, and a mesh of hundreds of nodes is decided on often.
+        config.weights.effort = EFFORT;
         Self {
             gateway: None,
             durable: BTreeMap::new(),

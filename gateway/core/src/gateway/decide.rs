@@ -9,7 +9,7 @@ use crate::nodes::Presence;
 use crate::pipeline::Pipeline;
 use crate::plan::{
     self, Availability, Current, Decision, Egress, Ends, Ingress, InstanceName, Reason, Refusal,
-    Site, Weights,
+    Site,
 };
 use crate::reconcile::{self, Around, Relays};
 use crate::rows::Row;
@@ -228,7 +228,7 @@ impl Gateway {
             catalog: &self.catalog,
             nodes: &nodes,
             pinned,
-            weights: Weights::default(),
+            weights: self.config.weights,
         })
     }
 

@@ -31,6 +31,7 @@ use capmesh_blob::serve::Rate;
 use capmesh_coap::echo::EchoKey;
 use capmesh_coap::endpoint::{Event, Output as LinkOutput, Via};
 use capmesh_coap::server::{Server, ServerConfig};
+use capmesh_placement::Weights;
 use capmesh_session::{Link, Member, Peer};
 use capmesh_wire::cose::SigningKey;
 use capmesh_wire::{Digest, Epoch, InstanceId, Instant, NodeId, Revision, Role};
@@ -67,6 +68,8 @@ pub struct Config {
     /// How long the site has to be calm before instances move only because they would be better off
     /// elsewhere. 30 s.
     pub calm: Duration,
+    /// What counts how much when it is decided what runs where.
+    pub weights: Weights,
 }
 
 impl Config {
@@ -83,6 +86,7 @@ impl Config {
             roster: None,
             liveness: Liveness::default(),
             calm: Duration::from_secs(30),
+            weights: Weights::default(),
         }
     }
 }

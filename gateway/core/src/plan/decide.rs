@@ -57,7 +57,8 @@ impl Decision {
 }
 
 /// Decides who should run what. The work is that of one placement if everything has a place; else of one
-/// for each capsule that does not run yet, and some; [`capmesh_placement::EFFORT`] bounds each.
+/// for each capsule that does not run yet, and some; [`Weights::effort`](capmesh_placement::Weights::effort)
+/// bounds each.
 #[must_use]
 pub fn decide(site: &Site<'_>, current: Current<'_>) -> Decision {
     let (known, mut refusals) = resolve(site);
