@@ -20,6 +20,12 @@ pub struct Packed {
 }
 
 impl Packed {
+    /// Its module.
+    #[must_use]
+    pub fn module(&self) -> &[u8] {
+        &self.stored[..self.blob.size as usize]
+    }
+
     /// The digest of its manifest.
     #[must_use]
     pub fn digest(&self) -> Digest {

@@ -2,7 +2,7 @@
 
 use crate::Host;
 use crate::clock::Clock;
-use crate::host::{HostFault, SimHost};
+use crate::host::{Faulty, HostFault, SimHost};
 use crate::site::{Dice, identity, name, scalar};
 use crate::world::MTU;
 use capmesh_coap::endpoint::{self, Endpoint};
@@ -25,7 +25,7 @@ pub struct Machine {
     pub(crate) n: Host,
     config: Config,
     pub(crate) nor: Nor,
-    pub(crate) node: Option<Box<Node<Core, SimHost>>>,
+    pub(crate) node: Option<Box<Node<Core, Faulty<SimHost>>>>,
     /// The operation that flash works on, and its number.
     pub(crate) flashing: Option<(u64, OwnedOp)>,
     /// Its clock, which begins anew at each start.
@@ -33,7 +33,7 @@ pub struct Machine {
     ppm: i32,
     /// What its actuators were set to, and when in the world's time.
     pub actuations: Vec<(Instant, u8, f64)>,
-    /// How often it has started.
+    /// How often it has started: what its random numbers come from.
     pub boots: u32,
     /// Operations of flash so far.
     pub(crate) operations: u64,
@@ -142,7 +142,8 @@ impl Machine {
         dice.fill_bytes(&mut random);
         let boot = Boot::new(self.config.clone(), flash, random).unwrap();
         let link = core(self.n, dice.fork(1));
-        let node = boot.start(now, flash, link, SimHost::new(self.fault), dice.roll());
+        let host = Faulty { host: SimHost::new(), fault: self.fault };
+        let node = boot.start(now, flash, link, host, dice.roll());
         self.node = Some(Box::new(node));
     }
 
@@ -198,6 +199,11 @@ impl Machine {
     #[must_use]
     pub const fn flash(&self) -> &Nor {
         &self.nor
+    }
+
+    /// Its flash, for whoever changes it behind the node's back.
+    pub const fn flash_mut(&mut self) -> &mut Nor {
+        &mut self.nor
     }
 
     /// Whether it is on.

@@ -2,7 +2,8 @@
 
 use super::{Checkers, Has, Life, Mesh, Planned, Verdict};
 use crate::site::{GATEWAY, REGISTRY};
-use crate::{Host, Machine, World};
+use crate::{Event, Host, Machine, World};
+use capmesh_gateway::bridge;
 use capmesh_gateway::rows::Row;
 use capmesh_gateway::store::Table;
 use capmesh_node::trace::Gauge;
@@ -20,6 +21,11 @@ impl World {
     /// Says that all is at rest: nothing has gone wrong for long, and nothing is under way.
     pub fn rest(&mut self) {
         self.with_checkers(|checkers, world| checkers.at_rest(world.now, world));
+    }
+
+    /// Says that all that went wrong is over, but for nodes that stay off or out of reach.
+    pub fn healed(&mut self, without: &[Host]) {
+        self.emit(Event::Healed { without: without.into() });
     }
 
     fn with_checkers(&mut self, ask: impl FnOnce(&mut Checkers, &Self) -> Verdict) {
@@ -43,7 +49,11 @@ impl Mesh for World {
 
     fn gauges(&self, host: Host) -> Vec<Gauge> {
         match host {
-            GATEWAY | REGISTRY => Vec::new(),
+            GATEWAY => {
+                let (has, most) = (self.gate.outbox.len() as u64, bridge::OUTBOX);
+                vec![Gauge { name: "publications that wait for the broker", has, most }]
+            }
+            REGISTRY => Vec::new(),
             _ => self.node_at(host).and_then(Machine::gauges).unwrap_or_default(),
         }
     }

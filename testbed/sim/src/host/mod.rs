@@ -1,9 +1,12 @@
 //! What runs capsules on simulated nodes: the interpreter for real modules, and scripts for volume.
 
+mod faulty;
 mod scripted;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use faulty::Faulty;
+pub use faulty::HostFault;
 pub use scripted::Script;
 use scripted::Scripted;
 
@@ -14,24 +17,16 @@ use capmesh_node::host::{
 use capmesh_runtime::{Effects, Runtime};
 
 /// Runs a capsule by what its module says: WebAssembly, or a [`Script`].
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct SimHost {
     runtime: Runtime,
-    fault: Option<HostFault>,
-}
-
-/// A fault of the host's, for a checker to find.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HostFault {
-    /// A scripted capsule that is restored has forgotten what it had counted.
-    Forgets,
 }
 
 impl SimHost {
-    /// A host with a fault, or none.
+    /// A host.
     #[must_use]
-    pub fn new(fault: Option<HostFault>) -> Self {
-        Self { runtime: Runtime::new(), fault }
+    pub fn new() -> Self {
+        Self::default()
     }
 }
 
@@ -84,7 +79,7 @@ impl CapsuleHost for SimHost {
             }
             Admitted::Script(script) => {
                 let actuators = surroundings.actuators;
-                let script = Scripted::new(*script, limits, actuators, self.fault);
+                let script = Scripted::new(*script, limits, actuators);
                 Ok(Instance::Script(Box::new(script)))
             }
         }

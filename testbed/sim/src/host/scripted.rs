@@ -8,7 +8,6 @@
 //! script trap 7
 //! ```
 
-use super::HostFault;
 use capmesh_node::host::{
     Busy, Effect, Event, Limits, Progress, RestoreError, SnapshotError, Trap,
 };
@@ -98,7 +97,6 @@ pub struct Scripted {
     actuators: u32,
     entries: usize,
     handler_fuel: u64,
-    fault: Option<HostFault>,
     /// Numbers published or messages had, and their sum or hash.
     state: State,
     doing: Doing,
@@ -141,18 +139,12 @@ enum Asked {
 }
 
 impl Scripted {
-    pub(super) fn new(
-        script: Script,
-        limits: &Limits,
-        actuators: u32,
-        fault: Option<HostFault>,
-    ) -> Self {
+    pub(super) fn new(script: Script, limits: &Limits, actuators: u32) -> Self {
         Self {
             script,
             actuators,
             entries: limits.outbox_entries.into(),
             handler_fuel: limits.handler_fuel,
-            fault,
             state: State::default(),
             doing: Doing::Nothing,
             effects: Vec::new(),
@@ -307,9 +299,7 @@ impl Scripted {
         }
         let (count, sum) = state.split_first_chunk().ok_or(RestoreError::Malformed)?;
         let sum = <[u8; 8]>::try_from(sum).map_err(|_| RestoreError::Malformed)?;
-        if self.fault != Some(HostFault::Forgets) {
-            self.state = State { count: u64::from_le_bytes(*count), sum: u64::from_le_bytes(sum) };
-        }
+        self.state = State { count: u64::from_le_bytes(*count), sum: u64::from_le_bytes(sum) };
         Ok(())
     }
 }

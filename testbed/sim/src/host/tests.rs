@@ -11,7 +11,7 @@ fn surroundings() -> Surroundings {
 }
 
 fn instance(module: &[u8]) -> Instance {
-    let (host, limits) = (SimHost::new(None), limits());
+    let (host, limits) = (SimHost::new(), limits());
     let admitted = host.admit(module, &limits).unwrap();
     host.instantiate(&admitted, &limits, surroundings(), 1).unwrap()
 }
@@ -102,7 +102,7 @@ fn a_handler_is_cut_into_slices_and_has_so_much_fuel_in_all() {
 
 #[test]
 fn what_is_no_script_is_refused() {
-    let host = SimHost::new(None);
+    let host = SimHost::new();
     for module in ["script ", "script trap 0", "script source 1", "script adder 3", "scripts"] {
         assert!(host.admit(module.as_bytes(), &Limits::default()).is_err(), "{module}");
     }

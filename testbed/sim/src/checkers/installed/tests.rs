@@ -4,7 +4,7 @@ use capmesh_wire::{Epoch, InstanceId};
 
 fn looked_at(change: impl FnOnce(&mut Digest, &mut (Vec<u8>, Vec<u8>))) -> Verdict {
     let packed = crate::capsules::adder();
-    let module = packed.stored[..packed.blob.size as usize].to_vec();
+    let module = packed.module().to_vec();
     let (mut capsule, mut held) = (packed.digest(), (packed.manifest.clone(), module));
     change(&mut capsule, &mut held);
     let mesh = Still { held: Some(held), ..Still::default() };
