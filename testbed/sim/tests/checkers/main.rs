@@ -46,7 +46,7 @@ delivery = "every"
 overflow = "pause-producer"
 
 [bridge]
-publish = ["adder.out"]
+publish = [{ from = "adder.out", delivery = "every" }]
 "#;
 
 /// Plays a scenario with and without its bug, and has a checker find it.

@@ -58,8 +58,8 @@ struct Instance {
     newest: Epoch,
     /// The line that began last.
     line: u32,
-    /// In which epoch that was, if it began afresh.
-    began: Option<Epoch>,
+    /// In which epochs lines began, the newest of them: a stale copy goes on with its own.
+    began: BTreeMap<Epoch, u32>,
     saved: Saved,
     /// What each input had first of each stream in this line: where it begins again if it begins afresh.
     firsts: BTreeMap<Port, Cursor>,
@@ -73,6 +73,9 @@ struct Copy {
     ledger: Ledger,
     handles: Option<Given>,
 }
+
+/// Lines of an instance whose beginnings are remembered.
+const BEGAN: usize = 8;
 
 /// Messages of an instance whose handlers trapped that are remembered.
 const PASSED: usize = 4_096;
@@ -210,33 +213,30 @@ impl Delivery {
     ) -> Verdict {
         let found = self.instances.entry(id.0).or_default();
         let saved = from.and_then(|from| found.saved.find(from.print));
-        let begins_anew = match from {
-            None => found.began.is_some_and(|began| began != epoch),
-            // It goes on from a checkpoint that was not the last state where it was taken.
-            Some(from) => from.epoch < epoch && !from.is_last && from.capsule == capsule,
-        };
-        let (line, ledger) = if begins_anew || (from.is_some() && saved.is_none()) {
-            found.line += 1;
-            found.began = from.is_none().then_some(epoch);
-            found.firsts.clear();
-            // What it had is not known to those it had it from.
-            let outputs = saved.map(|(_, ledger)| ledger.outputs).unwrap_or_default();
-            (found.line, Ledger { inputs: BTreeMap::new(), outputs })
-        } else if let Some((line, mut ledger)) = saved {
-            for (port, first) in &found.firsts {
-                ledger.inputs.entry(*port).or_insert(*first);
+        // From a checkpoint it goes on without what it did after that.
+        let is_exact =
+            |from: Restored| from.epoch >= epoch || from.is_last || from.capsule != capsule;
+        let (line, ledger) = match (saved, from.is_some_and(is_exact)) {
+            (Some((line, mut ledger)), true) => {
+                for (port, first) in found.firsts.iter().filter(|_| line == found.line) {
+                    ledger.inputs.entry(*port).or_insert(*first);
+                }
+                (line, ledger)
             }
-            (line, ledger)
-        } else {
-            found.began = Some(epoch);
-            (found.line, Ledger { inputs: found.firsts.clone(), outputs: BTreeMap::new() })
+            (saved, _) => {
+                let line = found.begin(epoch);
+                let inputs =
+                    if line == found.line { found.firsts.clone() } else { BTreeMap::new() };
+                let outputs = saved.map(|(_, ledger)| ledger.outputs).unwrap_or_default();
+                (line, Ledger { inputs, outputs })
+            }
         };
         let outputs: Vec<_> = ledger.outputs.iter().map(|(o, next)| (*o, *next)).collect();
         found.copies.insert(host, Copy { line, ledger, handles: None });
-        // What was handed over goes on elsewhere.
-        let is_stale = epoch < found.newest;
+        // What was handed over goes on elsewhere, in the same line.
+        let is_stale = epoch < found.newest && line == found.line;
         found.newest = found.newest.max(epoch);
-        if begins_anew || is_stale {
+        if is_stale {
             return Ok(());
         }
         (0..=MOST_OUTPUTS).try_for_each(|output| {
@@ -284,6 +284,24 @@ impl Delivery {
         found.firsts.entry(port).or_insert(Cursor { line, next: seq.0 });
         copy.ledger.inputs.insert(port, cursor);
         Ok(())
+    }
+}
+
+impl Instance {
+    /// The line that began in an epoch: a new one, unless it did so before.
+    fn begin(&mut self, epoch: Epoch) -> u32 {
+        if let Some(line) = self.began.get(&epoch) {
+            return *line;
+        }
+        if !self.began.is_empty() {
+            self.line += 1;
+            self.firsts.clear();
+        }
+        if self.began.len() >= BEGAN {
+            self.began.pop_first();
+        }
+        self.began.insert(epoch, self.line);
+        self.line
     }
 }
 

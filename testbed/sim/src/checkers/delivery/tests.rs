@@ -108,6 +108,25 @@ fn failover_begins_a_new_line_and_its_old_copy_is_harmless() {
 }
 
 #[test]
+fn a_stale_copy_goes_on_with_its_own_numbers() {
+    // Its node loses power, it is started elsewhere, and its node comes back.
+    let lost = begun(3).into_iter().chain(handled([0])).chain([Event::Crashed { host: 1 }]);
+    let lost = lost.chain([fresh(4, (10, 2)), publishes(4, (10, 2), 1_000, 1_500)]);
+    let crashed = begun(0).into_iter().chain([taken(1, P, 1)]).chain(lost.clone().skip(2));
+    let back = [fresh(1, P), from(1, P, 1, 1, false)];
+    for (events, back) in [(lost.collect::<Vec<_>>(), &back[..1]), (crashed.collect(), &back[1..])]
+    {
+        let unseen = events
+            .into_iter()
+            .filter(|event| !matches!(event, Event::Node { trace: Trace::Begins { .. }, .. }));
+        let goes_on = [publishes(1, P, 0, 7), publishes(4, (10, 2), 1_001, 1_501)];
+        let taken = [handles(2, C, 10, 1_000, 1_500), handles(2, C, 10, 1_001, 1_501)];
+        let events = unseen.chain(back.iter().cloned()).chain(goes_on).chain(taken);
+        assert_eq!(verdict(events), None);
+    }
+}
+
+#[test]
 fn wires_that_may_drop_may_drop() {
     let dropping = |seq| publishes_as(1, P, Ok(Seq(seq)), 100 + seq, Promise::EveryThatFits);
     let events = [fresh(1, P), fresh(2, C)].into_iter().chain((0..4).map(dropping));
