@@ -6,7 +6,7 @@ use crate::trace::Gauge;
 use alloc::vec::Vec;
 use capmesh_session::Link;
 use capmesh_wire::inventory::InstanceState;
-use capmesh_wire::{Digest, Epoch, InstanceId};
+use capmesh_wire::{Digest, Epoch, ErrorCode, InstanceId};
 
 impl<E: Link, H: CapsuleHost> Node<E, H> {
     /// How full its tables and queues are, and how much of its budgets is promised.
@@ -48,8 +48,13 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         Some((self.install.envelope(flash, &self.store, capsule)?, held.module))
     }
 
-    /// Its instances, and what each is doing.
-    pub fn instances(&self) -> impl Iterator<Item = (InstanceId, Epoch, InstanceState)> {
-        self.instances.iter().map(|slot| (slot.id, slot.epoch, slot.state))
+    /// Its instances, what each is doing, and why its capsule was refused, if it was.
+    pub fn instances(
+        &self,
+    ) -> impl Iterator<Item = (InstanceId, Epoch, InstanceState, Option<ErrorCode>)> {
+        self.instances.iter().map(|slot| {
+            let refused = self.install.state(&slot.capsule).and_then(|(_, why)| why);
+            (slot.id, slot.epoch, slot.state, refused)
+        })
     }
 }

@@ -7,7 +7,7 @@
 //! exchanges back off to five minutes, a lease runs out.
 
 use super::rest::differs;
-use super::{Checker, Mesh, Verdict, Violation};
+use super::{Checker, Mesh, Verdict};
 use crate::{Event, Host};
 use capmesh_wire::Instant;
 use std::time::Duration;
@@ -61,9 +61,9 @@ impl Checker for Convergence {
                 self.took.push(after);
                 Ok(())
             }
-            Some(seen) if after > WITHIN => {
+            Some(other) if after > WITHIN => {
                 let should = format!("as planned within {} s", WITHIN.as_secs());
-                Err(Violation::new(self.name(), at, seen).should(should))
+                Err(other.violation(self.name(), at).should(should))
             }
             Some(_) => Ok(()),
         }

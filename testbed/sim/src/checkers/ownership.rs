@@ -51,6 +51,11 @@ impl Checker for Ownership {
             Event::Node { host, trace } => {
                 self.trace(at, *host, trace).map_err(|wrong| wrong.on(*host))
             }
+            Event::Owned { instance, by: None, .. } => {
+                // Its number may be given to another one, whose epochs begin anew.
+                self.instances.entry(*instance).or_default().newest = None;
+                Ok(())
+            }
             Event::Crashed { host } => {
                 let all = self.instances.values_mut();
                 all.for_each(|instance| instance.up.retain(|copy| copy.host != *host));

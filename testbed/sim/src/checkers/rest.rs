@@ -30,41 +30,48 @@ impl Checker for Rest {
     fn at_rest(&mut self, at: Instant, mesh: &dyn Mesh) -> Verdict {
         match differs(mesh, &self.without) {
             None => Ok(()),
-            Some(seen) => Err(Violation::new(self.name(), at, seen).should("as planned")),
+            Some(other) => Err(other.violation(self.name(), at).should("as planned")),
         }
     }
 }
 
-/// What is other than planned, in words, on nodes that are on and not among those `without` which the mesh
-/// was healed.
-pub(super) fn differs(mesh: &dyn Mesh, without: &[Host]) -> Option<String> {
+/// Something that is other than planned.
+pub(super) struct Other {
+    instance: u32,
+    host: Host,
+    seen: String,
+}
+
+impl Other {
+    pub(super) fn violation(self, promise: &'static str, at: Instant) -> Box<Violation> {
+        Violation::new(promise, at, self.seen).on(self.host).of(self.instance)
+    }
+}
+
+/// What is other than planned, on nodes that are on and not among those `without` which the mesh was healed.
+pub(super) fn differs(mesh: &dyn Mesh, without: &[Host]) -> Option<Other> {
     let plan = mesh.plan();
     let on = |host| mesh.instances(host).filter(|_| !without.contains(&host));
     for row in &plan {
-        let Some(instances) = on(row.host) else { continue };
-        let (host, planned) = (row.host, (row.instance, row.epoch));
-        match instances.iter().find(|of| of.instance == row.instance) {
-            None => return Some(format!("instance {} is not on host {host}", row.instance)),
-            Some(of) if (of.instance, of.epoch) != planned => {
-                let (has, epoch) = (of.epoch, row.epoch);
-                return Some(format!("host {host} has {} in {has}, not {epoch}", row.instance));
-            }
-            Some(of) if of.life == Life::Other => {
-                return Some(format!("instance {} on host {host} does not run", row.instance));
-            }
-            Some(_) => {}
-        }
-    }
-    for host in mesh.nodes() {
+        let (instance, host) = (row.instance, row.host);
         let Some(instances) = on(host) else { continue };
-        let is_planned = |id| plan.iter().any(|row| (row.instance, row.host) == (id, host));
-        let ghost = instances.iter().find(|of| of.life == Life::Runs && !is_planned(of.instance));
-        if let Some(ghost) = ghost {
-            let of = ghost.instance;
-            return Some(format!("host {host} runs instance {of}, which is not planned there"));
-        }
+        let seen = match instances.iter().find(|of| of.instance == instance) {
+            None => "it is not there".to_owned(),
+            Some(of) if of.epoch != row.epoch => {
+                format!("it is in epoch {}, not {}", of.epoch, row.epoch)
+            }
+            Some(of) if of.life == Life::Other => "it does not run".to_owned(),
+            Some(_) => continue,
+        };
+        return Some(Other { instance, host, seen });
     }
-    None
+    mesh.nodes().into_iter().find_map(|host| {
+        let is_planned = |id| plan.iter().any(|row| (row.instance, row.host) == (id, host));
+        let instances = on(host)?;
+        let ghost = instances.iter().find(|of| of.life == Life::Runs && !is_planned(of.instance));
+        let seen = "it runs, and is not planned there".to_owned();
+        Some(Other { instance: ghost?.instance, host, seen })
+    })
 }
 
 #[cfg(test)]

@@ -45,6 +45,10 @@ impl Checker for Snapshots {
     }
 
     fn see(&mut self, at: Instant, event: &Event) -> Verdict {
+        if let Event::Owned { instance, by: None, .. } = event {
+            // Its number may be given to another one, whose epochs begin anew.
+            self.instances.entry(*instance).or_default().kept.clear();
+        }
         let Event::Node { host, trace } = event else { return Ok(()) };
         match *trace {
             Trace::Taken { instance, print, memory, .. } => {

@@ -7,8 +7,8 @@ use capmesh_gateway::bridge;
 use capmesh_gateway::rows::Row;
 use capmesh_gateway::store::Table;
 use capmesh_node::trace::Gauge;
-use capmesh_wire::Digest;
 use capmesh_wire::inventory::InstanceState;
+use capmesh_wire::{Digest, Epoch, ErrorCode, InstanceId};
 
 impl World {
     /// Has the checkers look, if that is due.
@@ -63,10 +63,13 @@ impl Mesh for World {
     }
 
     fn instances(&self, host: Host) -> Option<Vec<Has>> {
-        let has = |(instance, epoch, state): (capmesh_wire::InstanceId, capmesh_wire::Epoch, _)| {
+        type Seen = (InstanceId, Epoch, InstanceState, Option<ErrorCode>);
+        let has = |(instance, epoch, state, refused): Seen| {
             let life = match state {
                 InstanceState::Running => Life::Runs,
                 InstanceState::BackingOff | InstanceState::Failed => Life::Fails,
+                // Nobody has said that an older version may be taken.
+                _ if refused == Some(ErrorCode::RolledBack) => Life::Fails,
                 _ => Life::Other,
             };
             Has { instance: instance.0, epoch: epoch.0, life }

@@ -175,6 +175,7 @@ impl World {
         self.flush();
         let Some(next) = self.schedule.next().filter(|at| *at <= until) else {
             self.now = self.now.max(until);
+            self.look();
             return false;
         };
         self.now = self.now.max(next);

@@ -1,7 +1,8 @@
 //! The reference model of what MQTT shows.
 //!
 //! - Of a stream on an `every` wire to MQTT the broker is given every message that its producer has published,
-//!   once and in order: the same rules as for any consumer, but that the gateway goes back to nothing. The
+//!   once and in order: the same rules as for any consumer, but that the gateway goes back to nothing. After
+//!   it was killed it may give some once more before it goes on. The
 //!   values in the JSON are those of the payload that the producer published with that number.
 //! - At rest the retained status of a node says whether it is there.
 //!
@@ -25,7 +26,9 @@ const WAITING: usize = 4_096;
 #[derive(Debug, Default)]
 pub(super) struct Broker {
     paths: BTreeMap<String, u32>,
-    cursors: BTreeMap<Stream, Cursor>,
+    /// How far each stream is, and how often the gateway had been killed by then.
+    cursors: BTreeMap<Stream, (Cursor, u32)>,
+    kills: u32,
     waiting: VecDeque<(String, Value)>,
     /// By topic.
     statuses: BTreeMap<Arc<str>, Arc<[u8]>>,
@@ -37,6 +40,8 @@ struct Value {
     seq: u64,
     /// Of the payload that it comes from, if its schema is known here.
     print: Option<u64>,
+    /// How often the gateway had been killed. Then it may not have known that the broker has it (QoS 1).
+    kills: u32,
 }
 
 impl Broker {
@@ -55,7 +60,7 @@ impl Broker {
                 Ok(())
             }
             ["capmesh", _, "node", _, capsule, _] if durable => {
-                let Some(value) = Value::parse(payload) else { return Ok(()) };
+                let Some(value) = Value::parse(payload, self.kills) else { return Ok(()) };
                 match self.paths.get(*capsule) {
                     Some(instance) => self.take(at, lines, *instance, value),
                     None => {
@@ -68,6 +73,11 @@ impl Broker {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The gateway was killed.
+    pub(super) const fn may_repeat(&mut self) {
+        self.kills += 1;
     }
 
     /// Learns who is who, if somebody is not known.
@@ -92,18 +102,21 @@ impl Broker {
             let seen = format!("the broker is given {what}, {seen}");
             Err(Violation::new("mqtt", at, seen).should(should).of(instance))
         };
-        let known = self.cursors.get(&stream).copied();
-        let from = known.map_or(0, |cursor| cursor.line);
+        let (known, kills) = self.cursors.get(&stream).copied().unzip();
+        let before = known.unwrap_or_default();
         let found = match value.print {
-            Some(print) => lines.handled(stream, from, value.seq, print),
+            Some(print) => lines.handled(stream, before, value.seq, print),
             None => Known::Nothing,
         };
         let line = match found {
             Known::In(line) => line,
-            Known::Nothing => from,
+            Known::Nothing => before.line,
             Known::Wrong => return wrong("which was not published so", String::new()),
         };
         if let Some(cursor) = known.filter(|cursor| cursor.line == line) {
+            if value.seq < cursor.next && kills < Some(value.kills) {
+                return Ok(());
+            }
             if value.seq < cursor.next {
                 return wrong("again", format!("#{} or later", cursor.next));
             }
@@ -112,7 +125,8 @@ impl Broker {
                 return wrong("next", format!("#{} comes before", missed.seq));
             }
         }
-        self.cursors.insert(stream, Cursor { line, next: value.seq + 1 });
+        let cursor = Cursor { line, next: value.seq + 1 };
+        self.cursors.insert(stream, (cursor, value.kills));
         Ok(())
     }
 
@@ -122,7 +136,7 @@ impl Broker {
         lines: &Lines,
         patient: impl Fn(&Message) -> bool,
     ) -> Option<String> {
-        self.cursors.iter().find_map(|(stream, cursor)| {
+        self.cursors.iter().find_map(|(stream, (cursor, _))| {
             if lines.newest(*stream) != Some(cursor.line) {
                 return None;
             }
@@ -147,14 +161,14 @@ impl Broker {
 }
 
 impl Value {
-    fn parse(payload: &[u8]) -> Option<Self> {
+    fn parse(payload: &[u8], kills: u32) -> Option<Self> {
         let text = std::str::from_utf8(payload).ok()?;
         let number = |key: &str| {
             let rest = text.split_once(&format!("\"{key}\":"))?.1;
             rest.split(|c: char| !c.is_ascii_digit()).next()?.parse::<u64>().ok()
         };
         let seq = number("seq")?;
-        Some(Self { seq, print: number("n").map(|n| print(&payload_of(n))) })
+        Some(Self { seq, print: number("n").map(|n| print(&payload_of(n))), kills })
     }
 }
 

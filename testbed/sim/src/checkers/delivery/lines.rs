@@ -5,6 +5,7 @@
 //! it did after that may have been seen by others, and the next line has other messages.
 
 use super::super::Violation;
+use super::saved::Cursor;
 use crate::checkers::Verdict;
 use capmesh_node::trace::Promise;
 use capmesh_wire::Instant;
@@ -114,22 +115,32 @@ impl Lines {
         Ok(())
     }
 
-    /// Takes in that a consumer handles a message, and says what is known of it: in line `from` or a
-    /// later one.
-    pub(super) fn handled(&mut self, stream: Stream, from: u32, seq: u64, print: u64) -> Known {
+    /// Takes in that a consumer handles a message that it is at `cursor` of, and says what is known of it:
+    /// in that line or a later one. If it has had that number in its line, a later line goes first.
+    pub(super) fn handled(
+        &mut self,
+        stream: Stream,
+        cursor: Cursor,
+        seq: u64,
+        print: u64,
+    ) -> Known {
         let Some(lines) = self.streams.get_mut(&stream) else { return Known::Nothing };
-        let mut forgotten = lines.front().is_some_and(|first| first.number > from);
-        for line in lines.iter_mut().filter(|line| line.number >= from) {
+        let mut forgotten = lines.front().is_some_and(|first| first.number > cursor.line);
+        let mut known = Known::Wrong;
+        for line in lines.iter_mut().filter(|line| line.number >= cursor.line) {
             let place = line.messages.partition_point(|message| message.seq < seq);
             match line.messages.get_mut(place).filter(|m| m.seq == seq && m.print == print) {
                 Some(message) => {
                     message.seen = true;
-                    return Known::In(line.number);
+                    known = Known::In(line.number);
+                    if line.number > cursor.line || seq >= cursor.next {
+                        return known;
+                    }
                 }
                 None => forgotten |= seq < line.forgotten,
             }
         }
-        if forgotten { Known::Nothing } else { Known::Wrong }
+        if known == Known::Wrong && forgotten { Known::Nothing } else { known }
     }
 
     /// The first message of a line that should have come before `seq`, and has not since `next`.

@@ -27,6 +27,7 @@ mod lines;
 mod saved;
 
 use super::{Checker, Life, Mesh, Planned, Verdict, Violation};
+use crate::site::GATEWAY;
 use crate::{Event, Host};
 use broker::Broker;
 use capmesh_node::router::PublishError;
@@ -90,7 +91,16 @@ impl Checker for Delivery {
             Event::Node { host, trace } => {
                 self.trace(at, *host, trace).map_err(|wrong| wrong.on(*host))
             }
+            Event::Owned { instance, by: None, .. } => {
+                if let Some(instance) = self.instances.get_mut(instance) {
+                    instance.forget();
+                }
+                Ok(())
+            }
             Event::Crashed { host } => {
+                if *host == GATEWAY {
+                    self.broker.may_repeat();
+                }
                 self.instances.values_mut().for_each(|instance| {
                     instance.copies.remove(host);
                 });
@@ -257,14 +267,14 @@ impl Delivery {
         };
         let port = Port { input, stream };
         let known = copy.ledger.inputs.get(&port).copied();
-        let from = known.map_or(0, |cursor| cursor.line);
+        let before = known.unwrap_or_default();
         let what = said(stream, seq.0);
         let wrong = |seen: &str, should: String| {
             Err(Violation::new("delivery", at, format!("{what} {seen}")).should(should).of(id.0))
         };
-        let line = match self.lines.handled(stream, from, seq.0, print) {
+        let line = match self.lines.handled(stream, before, seq.0, print) {
             Known::In(line) => line,
-            Known::Nothing => from,
+            Known::Nothing => before.line,
             Known::Wrong => {
                 let should = "what its producer published, and not of an older line";
                 return wrong("is handled and is not what was published", should.into());
@@ -288,6 +298,17 @@ impl Delivery {
 }
 
 impl Instance {
+    /// It is nobody's any more. Its number may be given to another one, whose epochs and numbers begin anew.
+    fn forget(&mut self) {
+        if !self.began.is_empty() {
+            self.line += 1;
+        }
+        self.newest = Epoch(0);
+        self.began.clear();
+        self.firsts.clear();
+        self.saved = Saved::default();
+    }
+
     /// The line that began in an epoch: a new one, unless it did so before.
     fn begin(&mut self, epoch: Epoch) -> u32 {
         if let Some(line) = self.began.get(&epoch) {

@@ -20,7 +20,7 @@ pub(super) struct Port {
 }
 
 /// How far an input has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Cursor {
     /// In which of the producer's lines.
     pub(super) line: u32,

@@ -147,6 +147,14 @@ fn at_rest_everything_has_arrived() {
     }
 }
 
+#[test]
+fn a_number_that_is_given_to_another_instance_begins_anew() {
+    let gone = Event::Owned { instance: 10, epoch: 1, by: None };
+    let events = begun(3).into_iter().chain(handled(0..3)).chain([down(1, P), gone, fresh(4, P)]);
+    let again = (0..3).map(|seq| publishes(4, P, seq, 100 + seq));
+    assert_eq!(verdict(events.chain(again).chain(handled(0..3))), None);
+}
+
 /// The broker is given number `n` as message `seq`.
 fn given(seq: u64, n: u64) -> Event {
     let topic = "capmesh/site/node/n1/p--i10/out".into();
@@ -180,6 +188,14 @@ fn the_broker_is_given_everything_once_and_in_order() {
     wrong(&[given(0, 300), given(0, 300)], "again");
     wrong(&[given(0, 300), given(2, 302)], "#1 comes before");
     wrong(&[given(0, 300), given(1, 302)], "not published so");
+}
+
+#[test]
+fn a_gateway_that_was_killed_may_give_the_broker_something_again() {
+    let killed = Event::Crashed { host: GATEWAY };
+    let events = [given(0, 300), given(1, 301), killed, given(1, 301), given(2, 302)];
+    assert_eq!(shown(&events), None);
+    assert!(shown(&[events.as_slice(), &[given(1, 301)]].concat()).is_some());
 }
 
 #[test]
