@@ -176,8 +176,7 @@ impl World {
         self.schedule.add(at, Happening::Arrival(Datagram { from, to, via, bytes }));
     }
 
-    /// Somebody who has listened sends one of the last datagrams again, or as many as there are of the
-    /// last `count`.
+    /// Somebody who has listened sends the last `count` datagrams again, or as many as are remembered.
     pub fn replay(&mut self, count: usize) {
         let heard: Vec<_> = self.net.recent().take(count).cloned().collect();
         for datagram in heard {
