@@ -135,8 +135,21 @@ record! {
     pub struct Renew {
         /// The instance and its epoch.
         0 => target: Target,
-        /// The lease from now on, in milliseconds.
+        /// The lease, in milliseconds.
         1 => lease_ms: u32,
+        /// From when on it counts: what the node has last said of its time. From now on, if it is absent.
+        2 => since: Option<Moment>,
+    }
+}
+
+tuple! {
+    /// A moment by a node's own clock, as nobody else can know it before it is there: a lease that counts
+    /// from one is not longer for having been long on its way.
+    pub struct Moment {
+        /// How often the node has started.
+        boots: u32,
+        /// Since that start, in milliseconds.
+        uptime_ms: u64,
     }
 }
 
@@ -174,6 +187,8 @@ union! {
         Snapshot = 2, BlobRef;
         /// What a one-shot capsule gave.
         Result = 3, RunResult<'a>;
+        /// The lease is renewed: when, by the node's clock.
+        Renewed = 4, Moment;
     }
 }
 

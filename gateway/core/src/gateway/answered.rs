@@ -3,7 +3,7 @@
 use super::{Gateway, Purpose};
 use crate::asks::Answer;
 use crate::nodes::{Heard, INVENTORY, LOG, News, STATUS};
-use crate::reconcile::Duty;
+use crate::reconcile::{Duty, RENEWED_AFTER};
 use capmesh_coap::Message;
 use capmesh_coap::endpoint::{ExchangeId, Outcome};
 use capmesh_session::Peer;
@@ -165,6 +165,18 @@ impl Gateway {
             return;
         }
         node.duties.done(now, duty, random);
+        if let (Duty::Renew(instance), Ok(Reply::Renewed(moment))) =
+            (duty, cbor::decode(&answer.body))
+        {
+            let lease = self.rows.get(instance).and_then(|row| row.lease_ms).unwrap_or_default();
+            let part = Duration::from_millis(u64::from(lease)) / RENEWED_AFTER;
+            let heard = node.moment.map_or(Instant::ZERO, |(_, at)| at);
+            node.note_moment(now, moment);
+            if now.saturating_since(heard) > part * 2 {
+                // The lease counts from what the node said long ago: it gets a better one at once.
+                node.duties.times.remove(&duty);
+            }
+        }
         if let Duty::Checkpoint(instance) = duty
             && let Ok(Reply::Snapshot(blob)) = cbor::decode(&answer.body)
             && let Some((epoch, capsule)) =

@@ -95,9 +95,15 @@ impl Gateway {
             duties.push((Duty::Plan(wanted), now));
         }
         for row in self.rows.of(id) {
-            if !self.migrations.iter().any(|m| m.instance == row.instance && m.is_in_the_way()) {
-                duties.extend(of_row(now, node, row, has_plan));
-            }
+            let of_row = of_row(now, node, row, has_plan);
+            let migration =
+                self.migrations.iter().find(|m| m.instance == row.instance && m.is_in_the_way());
+            // As long as it runs where it was, it needs its lease there.
+            let may = |duty: &Duty| match migration {
+                Some(migration) => migration.old == row.epoch && matches!(duty, Duty::Renew(_)),
+                None => true,
+            };
+            duties.extend(of_row.into_iter().filter(|(duty, _)| may(duty)));
         }
         let in_the_way = |instance: InstanceId| {
             self.migrations.iter().any(|m| m.instance == instance && m.is_in_the_way())
@@ -144,7 +150,8 @@ impl Gateway {
             Duty::Renew(number) => {
                 let (row, target) = instance(number)?;
                 let lease_ms = row.lease_ms?;
-                command(&Command::Renew(Renew { target, lease_ms }))
+                let (since, _) = self.nodes.get(id)?.moment?;
+                command(&Command::Renew(Renew { target, lease_ms, since: Some(since) }))
             }
             Duty::Checkpoint(number) => command(&Command::Checkpoint(instance(number)?.1)),
             Duty::Resume(instance, epoch) => command(&Command::Resume(Target { instance, epoch })),

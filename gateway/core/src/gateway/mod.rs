@@ -425,6 +425,15 @@ impl Gateway {
     }
 
     fn heard(&mut self, now: Instant, id: NodeId, from: SocketAddr) {
+        if self.nodes.get(id).is_some_and(|node| node.probed.is_some()) {
+            let is_lease =
+                |of: &Purpose| matches!(of, Purpose::Duty(to, Duty::Renew(_)) if *to == id);
+            self.asks.cancel(now, &mut *self.link, is_lease);
+            if let Some(node) = self.nodes.get_mut(id) {
+                node.duties.renew_again();
+            }
+            self.nodes.touch(now, id);
+        }
         let news = self.nodes.heard(now, id);
         if news.is_some() {
             self.nodes.located(now, &mut self.store, id, from);

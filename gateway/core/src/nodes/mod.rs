@@ -8,6 +8,7 @@ use crate::io::Token;
 use crate::store::{Key, Store, Table};
 use capmesh_coap::endpoint::ExchangeId;
 use capmesh_session::{Link, Peer};
+use capmesh_wire::control::Moment;
 use capmesh_wire::inventory::{InstanceStatus, Inventory, Status};
 use capmesh_wire::{Digest, InstanceId, Instant, NodeId, Revision, cbor, paths};
 use core::net::SocketAddr;
@@ -98,6 +99,8 @@ pub struct Node {
     pub(crate) watches: [Watch; 3],
     /// When it has last said how it is, or was asked.
     told: Instant,
+    /// What it has last said of its own time, and when: leases count from there.
+    pub(crate) moment: Option<(Moment, Instant)>,
     /// When a probe was sent that is not answered.
     pub(crate) probed: Option<Instant>,
     /// The number of the last line of its log that was seen, and its start that this was in.
@@ -124,6 +127,7 @@ impl Node {
             status: Vec::new(),
             watches: [paths::STATUS, paths::INVENTORY, paths::LOG].map(Watch::new),
             told: now,
+            moment: None,
             probed: None,
             lines: None,
             due: now,
@@ -173,6 +177,14 @@ impl Node {
     pub fn revisions(&self) -> Option<(Revision, Revision)> {
         let (roster, plan) = (self.duties.roster, self.duties.plan);
         self.status().map(|status| (status.roster.max(roster), status.plan.max(plan)))
+    }
+
+    /// It has said what time it is by its own clock. What was said earlier may come later.
+    pub(crate) fn note_moment(&mut self, now: Instant, moment: Moment) {
+        let of = |moment: Moment| (moment.boots, moment.uptime_ms);
+        if self.moment.is_none_or(|(known, _)| of(known) < of(moment)) {
+            self.moment = Some((moment, now));
+        }
     }
 
     /// Bytes of memory that it takes here beside its places in the endpoint's tables.
@@ -395,8 +407,10 @@ impl Nodes {
         id: NodeId,
         bytes: Vec<u8>,
     ) -> Option<News> {
-        let boots = cbor::decode::<Status<'_>>(&bytes).ok()?.boots;
+        let status = cbor::decode::<Status<'_>>(&bytes).ok()?;
+        let (boots, uptime_ms) = (status.boots, status.uptime_ms);
         let node = self.nodes.get_mut(&id)?;
+        node.note_moment(now, Moment { boots, uptime_ms });
         node.told = now;
         let before = node.status().map(|status| status.boots);
         if node.status == bytes {

@@ -22,8 +22,9 @@ pub(crate) const IN_FLIGHT: usize = 3;
 const AGAIN: Duration = Duration::from_millis(500);
 const LONGEST_AGAIN: Duration = Duration::from_secs(30);
 
-/// Part of a lease after which it is renewed.
-const RENEWED_AFTER: u32 = 3;
+/// Part of a lease after which it is renewed. It counts from what the node said at the renewal before, so
+/// that a node that was just renewed has four parts of five left, and three before the next one.
+pub(crate) const RENEWED_AFTER: u32 = 5;
 
 /// Something that a node is to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -126,6 +127,11 @@ impl Duties {
             Some(now + wait + wait.mul_f64(f64::from(random) / f64::from(u32::MAX) / 2.0));
     }
 
+    /// It has been silent: what it was told of leases may not have come, and waits long to be said again.
+    pub(crate) fn renew_again(&mut self) {
+        self.tried.retain(|duty, _| !matches!(duty, Duty::Renew(_)));
+    }
+
     /// The node has started anew: what it was told may have been lost on the way.
     pub(crate) fn forget(&mut self) {
         self.tried.retain(|_, tried| tried.in_flight);
@@ -172,10 +178,12 @@ pub(crate) fn of_row(now: Instant, node: &Node, row: &Row, has_plan: bool) -> Ve
     if !held && !matches!(state, Some(InstanceState::Running)) {
         duties.push((Duty::Install(*row.capsule.as_bytes()), now));
     }
-    let waits = matches!(
-        state,
-        Some(InstanceState::Stopped | InstanceState::Prepared | InstanceState::Restored)
-    );
+    let for_lease = status.and_then(|status| status.reason) == Some(ErrorCode::LeaseExpired);
+    let waits = match state {
+        Some(InstanceState::Stopped) => !for_lease,
+        Some(InstanceState::Prepared | InstanceState::Restored) => true,
+        _ => false,
+    };
     if has_plan && waits {
         duties.push((Duty::Start(row.instance), now));
     }

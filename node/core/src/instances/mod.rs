@@ -68,9 +68,18 @@ pub(crate) struct Slot<I> {
 /// A right to run that ends by itself.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lease {
-    pub(crate) length: Duration,
-    /// `None` until the gateway has been heard of after a start of the node.
+    /// `None` until the gateway has given it.
     pub(crate) until: Option<Instant>,
+}
+
+impl Lease {
+    /// One that is yet to be given.
+    pub(crate) const NONE: Self = Self { until: None };
+
+    /// Whether it allows to run.
+    pub(crate) fn holds(self, now: Instant) -> bool {
+        self.until.is_some_and(|until| until > now)
+    }
 }
 
 /// What went wrong, and when to try again.
@@ -203,11 +212,17 @@ impl<I> Slot<I> {
         true
     }
 
+    /// When its lease ends what runs of it. What is on its way elsewhere handles nothing: if it comes back,
+    /// it ends then.
+    pub(crate) fn runs_out(&self) -> Option<Instant> {
+        self.running.as_ref().filter(|_| self.phase == Phase::Run)?;
+        self.lease?.until
+    }
+
     /// When its lease runs out, it is tried again, or what it offers has been offered long enough.
     pub(crate) fn next_time(&self) -> Option<Instant> {
-        let lease = self.running.as_ref().and(self.lease).and_then(|lease| lease.until);
         let offer = self.offer.as_ref().and_then(|offer| offer.until);
-        [lease, self.faults.retry_at, offer].into_iter().flatten().min()
+        [self.runs_out(), self.faults.retry_at, offer].into_iter().flatten().min()
     }
 
     /// When a timer of its capsule runs out, if it may be told.

@@ -4,8 +4,8 @@ use super::life::drifted;
 use super::reach::{others_of, peer_of};
 use super::{Node, PENDING};
 use crate::host::CapsuleHost;
-use crate::instances::Slot;
 use crate::instances::row::Phase;
+use crate::instances::{Lease, Slot};
 use crate::migrate::Restoring;
 use crate::problem::{self, Reason};
 use alloc::vec::Vec;
@@ -15,7 +15,7 @@ use capmesh_coap::option::OptionNumber;
 use capmesh_coap::{Code, MessageWriter};
 use capmesh_session::{Link, Peer, Roles};
 use capmesh_wire::control::{
-    Command, Nothing, Quiesce, Release, Renew, Reply, Restore, Start, Target,
+    Command, Moment, Nothing, Quiesce, Release, Renew, Reply, Restore, Start, Target,
 };
 use capmesh_wire::inventory::InstanceState;
 use capmesh_wire::plan::Assignment;
@@ -204,9 +204,6 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
             slot.faults = crate::instances::Faults::default();
             slot.reason = None;
             slot.state = InstanceState::Fetching;
-            if let Some(lease) = &mut slot.lease {
-                lease.until = Some(now + drifted(lease.length));
-            }
         }
         self.settle(now, flash, target.instance, true);
         let runs = self.instances.get(target.instance).is_some_and(|s| s.running.is_some());
@@ -357,13 +354,36 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         Ok(None)
     }
 
+    /// Gives an instance its lease, from the moment on that the gateway has last heard of: what it has
+    /// said before it lost this node gives none when it comes late.
     fn renew(&mut self, now: Instant, flash: &[u8], renew: &Renew) -> Said<'static> {
+        let moment = self.moment(now);
+        let length = drifted(Duration::from_millis(u64::from(renew.lease_ms)));
+        let since = match renew.since {
+            None => now,
+            Some(since) if since.boots == moment.boots => {
+                (self.born + Duration::from_millis(since.uptime_ms)).min(now)
+            }
+            Some(_) => {
+                let reason = Reason::retry(ErrorCode::WrongState, 500);
+                return Err(reason.because("it has started since"));
+            }
+        };
         let slot = self.target(&renew.target)?;
-        let length = Duration::from_millis(u64::from(renew.lease_ms));
-        slot.lease = Some(crate::instances::Lease { length, until: Some(now + drifted(length)) });
+        let known = slot.lease.and_then(|lease| lease.until);
+        let until = known.map_or(since + length, |known| known.max(since + length));
+        slot.lease = Some(Lease { until: Some(until) });
         let has_run_out = slot.reason == Some(ErrorCode::LeaseExpired);
-        let reply = self.start_again(now, flash, &renew.target, has_run_out);
-        Ok(Some(reply))
+        if until > now && slot.phase == Phase::Run {
+            self.start_again(now, flash, &renew.target, has_run_out);
+        }
+        Ok(Some(Reply::Renewed(moment)))
+    }
+
+    /// Now, by this node's clock.
+    fn moment(&self, now: Instant) -> Moment {
+        let uptime_ms = now.saturating_since(self.born).as_millis();
+        Moment { boots: self.site.boots(), uptime_ms: uptime_ms.try_into().unwrap_or(u64::MAX) }
     }
 
     /// Answers a command that waited for its instance's phase to be durable.

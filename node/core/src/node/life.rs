@@ -33,11 +33,8 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
             let mut slot = Slot::new(id, row.epoch, capsule, row.phase);
             slot.from_plan = row.from_plan;
             slot.moved_to = row.moved_to;
-            slot.lease = assignment.and_then(|a| a.lease_ms).map(|ms| Lease {
-                length: Duration::from_millis(u64::from(ms)),
-                // Its time may have run out while the node was off.
-                until: None,
-            });
+            // Its time may have run out while the node was off.
+            slot.lease = assignment.and_then(|a| a.lease_ms).map(|_| Lease::NONE);
             slot.state = match row.phase {
                 Phase::Run if slot.lease.is_some() => InstanceState::Stopped,
                 Phase::Run => InstanceState::Fetching,
@@ -143,10 +140,8 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
             slot.moved_to = None;
             slot.reason = None;
             slot.faults = crate::instances::Faults::default();
-            slot.lease = row.lease_ms.map(|ms| {
-                let length = Duration::from_millis(u64::from(ms));
-                Lease { length, until: Some(now + drifted(length)) }
-            });
+            // It may run once its lease is renewed: this row may have been long on its way.
+            slot.lease = row.lease_ms.map(|_| Lease::NONE);
             slot.state = InstanceState::Fetching;
         }
         self.make_room();
@@ -259,6 +254,16 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
     }
 
     fn try_bring_up(&mut self, now: Instant, flash: &[u8], id: InstanceId) {
+        if let Some(slot) = self.instances.get_mut(id)
+            && slot.lease.is_some_and(|lease| !lease.holds(now))
+            && self.install.held(flash, &self.store, &slot.capsule).is_some()
+        {
+            slot.state = InstanceState::Stopped;
+            slot.reason = Some(ErrorCode::LeaseExpired);
+            slot.faults.retry_at = None;
+            self.changed.status = true;
+            return;
+        }
         match self.bring_up(now, flash, id, true) {
             Ok(true) => self.say(now, Some(id), Level::Info, format_args!("runs")),
             Ok(false) => {}
@@ -434,8 +439,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         for id in due {
             let Some(slot) = self.instances.get_mut(id) else { continue };
             slot.offer.take_if(|offer| offer.until.is_some_and(|until| until <= now));
-            let lease = slot.lease.and_then(|lease| lease.until);
-            if slot.running.is_some() && lease.is_some_and(|until| until <= now) {
+            if slot.runs_out().is_some_and(|until| until <= now) {
                 self.end(now, id);
                 if let Some(slot) = self.instances.get_mut(id) {
                     slot.reason = Some(ErrorCode::LeaseExpired);

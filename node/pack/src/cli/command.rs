@@ -211,7 +211,7 @@ fn bytes(verb: &Verb) -> Result<Vec<u8>, Failure> {
             encoded(&Command::Release(Release { target: target.target(), to: *to }))
         }
         Verb::Renew { target, lease_ms } => {
-            encoded(&Command::Renew(Renew { target: target.target(), lease_ms: *lease_ms }))
+            encoded(&Command::Renew(Renew { target: target.target(), lease_ms: *lease_ms, since: None }))
         }
         Verb::Run { capsule, arguments } => {
             let capsule = Named::read(capsule)?.digest;
@@ -394,7 +394,7 @@ mod tests {
             ("stop 7 --epoch 2", Command::Stop(target)),
             ("checkpoint 7 --epoch 2", Command::Checkpoint(target)),
             ("quiesce 7 --epoch 2 --to aaaaaaaaaaaac", Command::Quiesce(Quiesce { target, to })),
-            ("renew 7 --epoch 2 --lease-ms 500", Command::Renew(Renew { target, lease_ms: 500 })),
+            ("renew 7 --epoch 2 --lease-ms 500", Command::Renew(Renew { target, lease_ms: 500, since: None })),
             ("reboot", Command::Reboot(Nothing {})),
         ] {
             assert_eq!(decode(&command(line).unwrap()), Ok(expected), "{line}");

@@ -4,7 +4,7 @@ use crate::world::capsules::{self, RowOf};
 use crate::world::site::{start, target};
 use crate::world::{GATEWAY, PUBLISHER, UNIX, World, roster};
 use capmesh_coap::Code;
-use capmesh_wire::control::{Command, Nothing, Renew, Reply};
+use capmesh_wire::control::{Command, Moment, Renew, Reply};
 use capmesh_wire::inventory::{InstanceState, Status};
 use capmesh_wire::plan::Delivery;
 use capmesh_wire::{ErrorCode, cbor, content_format, paths};
@@ -129,10 +129,19 @@ fn a_lease_runs_out_and_is_not_taken_up_by_a_restart() {
     let mut row = RowOf::new(1, 1, &source, None, None, Delivery::Latest);
     row.lease_ms = Some(5_000);
     world.retry(1, &start(&row));
+    world.wait(1, 1, InstanceState::Stopped);
+    let renew = |since| Command::Renew(Renew { target: target(1, 1), lease_ms: 5_000, since });
+    let now = renew(None);
+    world.retry(1, &now);
     world.wait(1, 1, InstanceState::Running);
-    let renew = Command::Renew(Renew { target: target(1, 1), lease_ms: 5_000 });
     world.run_for(Duration::from_secs(4));
-    assert_eq!(world.command(1, &renew).reply(), Reply::Done(Nothing {}));
+    let Reply::Renewed(renewed) = world.command(1, &now).reply() else { panic!("not renewed") };
+    // One that was given long ago and comes now makes it no longer.
+    let Moment { boots, uptime_ms } = renewed;
+    let late = renew(Some(Moment { boots, uptime_ms: uptime_ms - 3_000 }));
+    assert!(matches!(world.command(1, &late).reply(), Reply::Renewed(_)));
+    let before = renew(Some(Moment { boots: boots - 1, uptime_ms }));
+    assert_eq!(world.command(1, &before).problem(), Some(ErrorCode::WrongState));
     world.run_for(Duration::from_millis(4_500));
     assert_eq!(world.status(1, 1).expect("known").state, InstanceState::Running);
     world.run_for(Duration::from_millis(500));
@@ -141,7 +150,7 @@ fn a_lease_runs_out_and_is_not_taken_up_by_a_restart() {
         (status.state, status.reason),
         (InstanceState::Stopped, Some(ErrorCode::LeaseExpired))
     );
-    world.retry(1, &renew);
+    world.retry(1, &now);
     world.wait(1, 1, InstanceState::Running);
     world.crash(1);
     world.boot(1);
@@ -151,6 +160,6 @@ fn a_lease_runs_out_and_is_not_taken_up_by_a_restart() {
         (status.state, status.reason),
         (InstanceState::Stopped, Some(ErrorCode::LeaseExpired))
     );
-    world.retry(1, &renew);
+    world.retry(1, &now);
     world.wait(1, 1, InstanceState::Running);
 }

@@ -5,7 +5,7 @@
 pub(crate) use capmesh_wire::blob::BlobRef;
 pub(crate) use capmesh_wire::clock::{Clock, TimeReply, TimeRequest, Timestamp};
 pub(crate) use capmesh_wire::control::{
-    Adopt, Command, Install, Nothing, Quiesce, Release, Remove, Renew, Reply, Restore, Run,
+    Adopt, Command, Install, Moment, Nothing, Quiesce, Release, Remove, Renew, Reply, Restore, Run,
     RunResult, Start, Target,
 };
 pub(crate) use capmesh_wire::discovery::{Announce, Have, PieceRequest};
@@ -78,7 +78,10 @@ macro_rules! for_each_sample {
             restore: Command<'static> = Command::Restore(restore());
             resume: Command<'static> = Command::Resume(target());
             release: Command<'static> = Command::Release(Release { target: target(), to: node(2) });
-            renew: Command<'static> = Command::Renew(Renew { target: target(), lease_ms: 60_000 });
+            renew: Command<'static> =
+                Command::Renew(Renew { target: target(), lease_ms: 60_000, since: None });
+            renew_since: Command<'static> =
+                Command::Renew(Renew { target: target(), lease_ms: 60_000, since: Some(moment()) });
             run: Command<'static> = Command::Run(run());
             adopt: Command<'static> = Command::Adopt(adopt());
             adopt_claimed: Command<'static> = Command::Adopt(Adopt {
@@ -90,6 +93,7 @@ macro_rules! for_each_sample {
             reply_accepted: Reply<'static> = Reply::Accepted(Nothing {});
             reply_snapshot: Reply<'static> = Reply::Snapshot(blob());
             reply_result: Reply<'static> = Reply::Result(run_result());
+            reply_renewed: Reply<'static> = Reply::Renewed(moment());
             log_line: LogLine<'static> = log_line();
             snapshot_small: Header<'static> = snapshot_small();
             snapshot_full: Header<'static> = snapshot_full();
@@ -480,6 +484,10 @@ pub(crate) fn restore() -> Restore {
 
 pub(crate) fn run() -> Run<'static> {
     Run { capsule: digest("manifest"), arguments: bytes(&[1, 2, 3]) }
+}
+
+pub(crate) fn moment() -> Moment {
+    Moment { boots: 3, uptime_ms: 86_400_000 }
 }
 
 pub(crate) fn run_result() -> RunResult<'static> {
