@@ -138,7 +138,7 @@ impl Question<'_> {
             {
                 return Some(plan);
             }
-            let out = victims(&problem, &why);
+            let (why, out) = self.in_the_way(&absent, &problem, why);
             if out.is_empty() {
                 return None;
             }
@@ -185,6 +185,28 @@ impl Question<'_> {
             }
         }
         Some(place(&self.problem(&absent), weights).unwrap_or(best))
+    }
+
+    /// Who stays out of the question so that the others have an answer, and why. Where nodes are to be
+    /// emptied it is those who cannot leave them: whoever else stayed out would not be heeded by those
+    /// who must be apart from them.
+    fn in_the_way(
+        &self,
+        absent: &BTreeSet<Instance>,
+        problem: &Problem,
+        why: Unplaceable,
+    ) -> (Unplaceable, BTreeSet<Instance>) {
+        let is_emptied = |home: &String| problem.nodes.get(home).is_some_and(|node| node.draining);
+        let leaving = problem.current.iter().filter(|(_, home)| is_emptied(home));
+        let leaving: BTreeSet<Instance> = leaving.map(|(instance, _)| instance.clone()).collect();
+        if !matches!(why, Unplaceable::NoRoom { .. }) || leaving.is_empty() {
+            let out = victims(problem, &why);
+            return (why, out);
+        }
+        let why = place(&self.frozen(absent), &self.site.weights).err().unwrap_or(why);
+        let mut out = victims(problem, &why);
+        out.retain(|instance| leaving.contains(instance));
+        (why, if out.is_empty() { leaving } else { out })
     }
 
     fn refuse(&self, why: &Unplaceable, out: &BTreeSet<Instance>, refusals: &mut Vec<Refusal>) {
