@@ -15,9 +15,11 @@
 //! oftener than [`Config::hints`] allows.
 
 mod resource;
+mod tidings;
 mod trickle;
 
 pub use resource::AnnounceResource;
+pub use tidings::Tidings;
 pub use trickle::Pace;
 
 use alloc::collections::VecDeque;
@@ -125,6 +127,8 @@ pub enum Event {
         /// Which.
         revision: Revision,
     },
+    /// A neighbour has an older roster.
+    Behind,
     /// A neighbour has a newer plan: so may the gateway for this node.
     Plan {
         /// Who.
@@ -168,6 +172,11 @@ impl Discovery {
         }
     }
 
+    /// Whether something that was heard, and that nobody vouches for, may be looked into now.
+    pub fn may_look(&mut self, now: Instant) -> bool {
+        self.hints.take(now)
+    }
+
     /// Those that were heard.
     #[must_use]
     pub fn neighbours(&self) -> &[Neighbour] {
@@ -202,6 +211,9 @@ impl Discovery {
         }
         if said.roster > mine.roster {
             self.tell_revision(now, said.roster, |revision| Event::Roster { node, revision });
+        }
+        if said.roster < mine.roster && said.roster.is_some() {
+            self.tell(now, Event::Behind);
         }
         if said.plan > mine.plan {
             self.tell_revision(now, said.plan, |revision| Event::Plan { node, revision });
@@ -305,7 +317,7 @@ impl Discovery {
     }
 
     /// A request that is to be left unanswered.
-    fn ignore(&mut self, responder: Responder) {
+    pub(crate) fn ignore(&mut self, responder: Responder) {
         if self.ignored.len() < IGNORED {
             self.ignored.push(responder);
         }

@@ -17,7 +17,7 @@ mod view;
 
 use crate::clock::Timekeeper;
 use crate::config::Config;
-use crate::discovery::Discovery;
+use crate::discovery::{Discovery, Tidings};
 use crate::flash::{self, ExtentId, Store, Ticket};
 use crate::host::CapsuleHost;
 use crate::install::Install;
@@ -41,7 +41,7 @@ use capmesh_session::{Link, Peer};
 use capmesh_wire::clock::Timestamp;
 use capmesh_wire::digest::Hasher;
 use capmesh_wire::log::{Level, LogLine};
-use capmesh_wire::{Digest, InstanceId, Instant, Name, NodeId, Role, limits};
+use capmesh_wire::{Digest, InstanceId, Instant, Name, NodeId, Revision, Role, limits};
 use core::fmt;
 use reach::Reached;
 use states::Long;
@@ -84,6 +84,9 @@ pub struct Node<E, H: CapsuleHost> {
     router: Router,
     timekeeper: Timekeeper,
     discovery: Discovery,
+    tidings: Tidings,
+    /// When to ask whom for a newer roster, if it has not come by then.
+    behind: Option<(Instant, NodeId, Revision)>,
     serve: Serve<Peer, FETCHING_PEERS>,
     log: Log,
     tracer: Tracer,
@@ -218,6 +221,8 @@ impl Boot {
             instances: Instances::new(live),
             timekeeper: Timekeeper::new(config.clock),
             discovery: Discovery::new(config.discovery, link.own_id(), Role::Node, seed),
+            tidings: Tidings::new(seed.rotate_left(32)),
+            behind: None,
             serve: Serve::new(Rate::default()),
             log: Log::new(config.log),
             tracer: Tracer::default(),
@@ -273,6 +278,18 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
     #[must_use]
     pub fn id(&self) -> NodeId {
         self.link.own_id()
+    }
+
+    /// Whether it holds a capsule.
+    #[must_use]
+    pub fn holds(&self, capsule: &Digest) -> bool {
+        self.install.digests().any(|held| held == *capsule)
+    }
+
+    /// The roster and the plan that it holds.
+    #[must_use]
+    pub fn revisions(&self, flash: &[u8]) -> (Option<Revision>, Option<Revision>) {
+        self.site.versions(flash, &self.store)
     }
 
     /// The lines of the log from number `from` on, the oldest first: those that were dropped since are

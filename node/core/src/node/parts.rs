@@ -39,6 +39,8 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
                         self.link.set_roster(now, &roster);
                     }
                     self.distrust(now, flash);
+                    self.greet(now, flash);
+                    self.pass_on(now, flash);
                     self.reconcile = true;
                 }
                 site::Event::PlanChanged => self.reconcile = true,

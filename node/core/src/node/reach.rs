@@ -1,15 +1,20 @@
 //! Who is where: the peers that this node has reason to talk to.
 
 use super::Node;
-use crate::discovery::{self, Mine};
+use crate::discovery::{self, Mine, Neighbour};
 use crate::host::CapsuleHost;
 use alloc::vec::Vec;
+use capmesh_coap::Code;
+use capmesh_coap::endpoint::Reliability;
+use capmesh_coap::message::MessageWriter;
+use capmesh_coap::option::OptionNumber;
 use capmesh_session::{Link, Member, Peer};
 use capmesh_wire::clock::Timestamp;
 use capmesh_wire::digest::Hasher;
 use capmesh_wire::inventory::{self as wire, LinkKind};
 use capmesh_wire::plan::{Address, Assignment, Plan};
-use capmesh_wire::{Instant, NodeId, Role, limits};
+use capmesh_wire::roster::Delta;
+use capmesh_wire::{Instant, NodeId, Role, content_format, limits, paths};
 use core::net::SocketAddr;
 use core::time::Duration;
 
@@ -22,6 +27,12 @@ const REACH_AGAIN: Duration = Duration::from_secs(1);
 /// How long after its last announcement somebody counts as a neighbour: somewhat more than the longest
 /// silence of one who is there, with the default [`Pace`](crate::discovery::Pace).
 const NEIGHBOURLY: Duration = Duration::from_secs(75 * 60);
+
+/// How long a newer roster may take to come by itself before a neighbour is asked for it.
+const PULL_AFTER: Duration = Duration::from_secs(4);
+
+/// No-Response (RFC 7967): no response of any class is wanted.
+const NO_RESPONSE: u32 = 26;
 
 /// The quality of a link on which somebody has proved to be there in both directions.
 const TALKED: u8 = u8::MAX;
@@ -113,6 +124,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
     /// Announces this node, and looks into what others announce.
     pub(super) fn advance_neighbours(&mut self, now: Instant, flash: &[u8]) {
         let Some(group) = self.config.group else { return };
+        self.advance_tidings(now, flash, group);
         if self.discovery.poll_timeout().is_some_and(|at| at > now) {
             return;
         }
@@ -121,22 +133,96 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         while let Some(event) = self.discovery.poll(now, &mine, &mut self.link, group) {
             match event {
                 discovery::Event::Neighbour { node, role, address } => {
-                    self.found(now, flash, node, address);
-                    if role == Role::Node {
-                        self.introduce(now, node);
-                        if let Some(peer) = peer_of(&self.reached, node) {
-                            self.install.neighbour(now, peer);
-                        }
-                    }
+                    self.meet(now, flash, node, role, address);
                 }
                 discovery::Event::Roster { node, revision } => {
-                    self.introduce(now, node);
-                    if let Some(peer) = peer_of(&self.reached, node) {
-                        self.site.heard(now, flash, &self.store, peer, revision);
-                    }
+                    // It may come by itself soon.
+                    let wait = PULL_AFTER + Duration::from_millis(self.next_seed() % 2_048);
+                    self.behind.get_or_insert((now + wait, node, revision));
                 }
+                discovery::Event::Behind => self.tidings.missed(now),
                 // The gateway brings plans; who holds what is asked when something is wanted.
                 discovery::Event::Plan { .. } | discovery::Event::Holds { .. } => {}
+            }
+        }
+    }
+
+    /// Says what leads to the newest roster to all on the link when it is time to, and asks a neighbour for
+    /// one that has not come so.
+    fn advance_tidings(&mut self, now: Instant, flash: &[u8], group: SocketAddr) {
+        if let Some(delta) = self.tidings.poll(now) {
+            let mut build = |writer: &mut MessageWriter<'_>| {
+                writer.path(paths::ROSTER)?;
+                writer.option_uint(OptionNumber::CONTENT_FORMAT, content_format::ROSTER.into())?;
+                writer.option_uint(OptionNumber::NO_RESPONSE, NO_RESPONSE)?;
+                writer.payload(delta)?;
+                Ok(())
+            };
+            let (group, once) = (Peer::Anonymous(group), Reliability::NonConfirmable);
+            // What finds no room is said the next time.
+            let _ = self.link.request(now, group, once, Code::POST, &mut build);
+        }
+        let Some((_, node, revision)) = self.behind.take_if(|(at, ..)| *at <= now) else { return };
+        let held = self.site.versions(flash, &self.store).0;
+        if held.is_some_and(|held| held < revision) {
+            self.introduce(now, node);
+            if let Some(peer) = peer_of(&self.reached, node) {
+                self.site.heard(now, flash, &self.store, peer, revision);
+            }
+        }
+    }
+
+    /// Somebody has said something to all that leads to another roster.
+    pub(super) fn tidings_heard(&mut self, now: Instant, flash: &[u8], from: Peer, delta: &[u8]) {
+        let Ok(parsed) = Delta::parse(delta) else { return };
+        let new = parsed.head().version;
+        let held = self.site.versions(flash, &self.store).0;
+        self.tidings.heard(new);
+        if held.is_none_or(|held| new <= held || parsed.base() != held)
+            || self.tidings.knows(new)
+            || !self.discovery.may_look(now)
+        {
+            return;
+        }
+        if let Some(new) = self.site.overheard(now, flash, &mut self.store, from, delta) {
+            self.tidings.learn(now, new, delta);
+        }
+    }
+
+    /// Another roster is held: neighbours are to hear of it.
+    pub(super) fn pass_on(&mut self, now: Instant, flash: &[u8]) {
+        self.discovery.changed(now);
+        if let Some((revision, delta)) = self.site.tidings(flash, &self.store) {
+            self.tidings.learn(now, revision, delta);
+        }
+    }
+
+    /// When what leads to the newest roster is to be said, or a newer one asked for.
+    pub(super) fn tidings_timeout(&self) -> Option<Instant> {
+        let pull = self.behind.map(|(at, ..)| at);
+        self.tidings.poll_timeout().into_iter().chain(pull).min()
+    }
+
+    /// Somebody is near who says that they are this.
+    fn meet(&mut self, now: Instant, flash: &[u8], id: NodeId, role: Role, address: SocketAddr) {
+        self.found(now, flash, id, address);
+        if role == Role::Node {
+            self.introduce(now, id);
+            if let Some(peer) = peer_of(&self.reached, id) {
+                self.install.neighbour(now, peer);
+            }
+        }
+    }
+
+    /// There is another roster: those who were heard before it named them are neighbours now.
+    pub(super) fn greet(&mut self, now: Instant, flash: &[u8]) {
+        for at in 0..self.discovery.neighbours().len() {
+            let Some(&Neighbour { node, role, address, .. }) = self.discovery.neighbours().get(at)
+            else {
+                return;
+            };
+            if !self.reached.iter().any(|reached| reached.id == node) {
+                self.meet(now, flash, node, role, address);
             }
         }
     }

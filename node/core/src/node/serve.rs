@@ -108,6 +108,11 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
                 let mut routes = [Route::below(paths::CAPSULES, &mut capsules)];
                 server.handle(now, link, &mut routes, event, &mut canvas);
             }
+            paths::ROSTER if message.code() == Code::POST => {
+                let Event::Request { peer, responder, .. } = event else { return };
+                self.tidings_heard(now, flash, peer, message.payload());
+                self.discovery.ignore(responder);
+            }
             paths::ROSTER | paths::PLAN | paths::CREDENTIAL => {
                 self.document(now, flash, first, event, &mut canvas);
             }

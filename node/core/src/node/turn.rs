@@ -195,6 +195,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
             self.check_at,
             self.timekeeper.poll_timeout(),
             self.config.group.and_then(|_| self.discovery.poll_timeout()),
+            self.config.group.and_then(|_| self.tidings_timeout()),
         ]
         .into_iter()
         .flatten()

@@ -50,6 +50,7 @@ use capmesh_coap::{Code, Message};
 use capmesh_session::Peer;
 use capmesh_wire::control::Adopt;
 use capmesh_wire::plan::Plan;
+use capmesh_wire::roster::Delta;
 use capmesh_wire::{
     Claim, ErrorCode, Instant, KeyId, Name, NodeId, PublicKey, Revision, Role, Roster,
 };
@@ -127,7 +128,15 @@ struct Incoming {
 }
 
 enum Source {
-    Put { peer: Peer, taken: u32, waiting: Option<Waiting> },
+    Put {
+        peer: Peer,
+        taken: u32,
+        waiting: Option<Waiting>,
+    },
+    /// Somebody has said it to all: it is verified already.
+    Heard {
+        from: Peer,
+    },
     Pull(Pull),
 }
 
@@ -296,6 +305,49 @@ impl Site {
         }
     }
 
+    /// Somebody has said to all what leads to a newer roster. Says to which, if it does: it is verified
+    /// then and on its way into flash. The work is a digest over the roster, then a signature.
+    pub fn overheard(
+        &mut self,
+        now: Instant,
+        flash: &[u8],
+        store: &mut Store,
+        from: Peer,
+        bytes: &[u8],
+    ) -> Option<Revision> {
+        let known = Known::read(flash, store, self.own.id(), self.unix)?;
+        let delta = Delta::parse(bytes).ok()?;
+        let new = delta.head().version;
+        if new <= known.roster.head().version || !delta.is_genuine(&known.roster, &known.site) {
+            return None;
+        }
+        let gives_way = |incoming: &Incoming| {
+            matches!(incoming.source, Source::Pull(_)) && !incoming.intake.is_being_kept()
+        };
+        if self.incoming.as_deref().is_none_or(gives_way) {
+            if let Some(incoming) = self.incoming.take() {
+                self.discard(incoming.intake.take_leftovers().0);
+            }
+            let mut intake = Intake::new(Kind::Roster);
+            intake.push(bytes, true);
+            let source = Source::Heard { from };
+            self.incoming = Some(Box::new(Incoming { intake, source, until: now + PATIENCE }));
+        }
+        Some(new)
+    }
+
+    /// What leads to the roster that is held from the one before, if that is short.
+    #[must_use]
+    pub fn tidings<'a>(&'a self, flash: &'a [u8], store: &Store) -> Option<(Revision, &'a [u8])> {
+        let held = self.roster(flash, store)?.head().version;
+        let kept = match &self.delta {
+            Some(delta) => delta.as_slice(),
+            None => store.get(flash, kinds::ROSTER_DELTA, 0)?,
+        };
+        let leads = Delta::parse(kept).is_ok_and(|delta| delta.head().version == held);
+        leads.then_some((held, kept))
+    }
+
     /// Takes a response if it is to a request of this machine's. Says whether it was.
     pub fn response(&mut self, now: Instant, exchange: ExchangeId, message: Message<'_>) -> bool {
         if let Some(download) = self.adoption.as_mut().and_then(|adoption| adoption.download())
@@ -421,6 +473,7 @@ impl Site {
         let Some(incoming) = &self.incoming else { return Ok(()) };
         let gives_way = match &incoming.source {
             Source::Pull(_) => true,
+            Source::Heard { .. } => false,
             Source::Put { peer: from, .. } => *from == peer || weight(*from) < weight(peer),
         };
         if !gives_way || incoming.intake.is_being_kept() {
@@ -471,6 +524,7 @@ impl Site {
                     reply(now, out, &waiting, answer);
                 }
             }
+            Source::Heard { .. } => {}
             Source::Pull(pull) => pull.advance(now, out, &mut incoming.intake),
         }
         if incoming.intake.result().is_some() {
@@ -490,7 +544,7 @@ impl Site {
         let kind = incoming.intake.kind();
         let result = incoming.intake.result().cloned();
         let peer = match &incoming.source {
-            Source::Put { peer, .. } => *peer,
+            Source::Put { peer, .. } | Source::Heard { from: peer } => *peer,
             Source::Pull(pull) => {
                 self.rested.ended(now, pull, result.as_ref());
                 pull.peer()

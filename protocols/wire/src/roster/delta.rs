@@ -92,6 +92,24 @@ impl<'a> Delta<'a> {
         &self.head
     }
 
+    /// Whether `site` has signed the roster that it leads to from `base`, if it is taken apart: nothing but
+    /// the base itself is believed. The work is a pass over `base`, then a signature.
+    #[must_use]
+    pub fn is_genuine(&self, base: &Roster<'_>, site: &crate::PublicKey) -> bool {
+        if self.base != base.head.version || self.head.site != base.head.site {
+            return false;
+        }
+        let mut hasher = crate::Hasher::new();
+        let mut count = 0_u32;
+        for entry in self.merge(base) {
+            hasher.update(entry);
+            count = count.saturating_add(1);
+        }
+        hasher.finish() == self.head.entries
+            && count == u32::from(self.head.count)
+            && self.sign1.verify(site, &[]).is_ok()
+    }
+
     /// The encoded entries of the roster that comes out, in order. The work is a pass over `base`.
     #[must_use]
     pub fn merge<'r>(&'r self, base: &'r Roster<'r>) -> Merge<'r> {
