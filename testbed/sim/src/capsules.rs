@@ -1,7 +1,7 @@
 //! Capsules for tests, from text, packed and signed as a publisher would.
 
 use crate::host::Script;
-use crate::site::{PUBLISHER, key};
+use crate::site::{Dice, PUBLISHER, key};
 use capmesh_blob::{Geometry, Pages};
 use capmesh_node::Config;
 use capmesh_node::config::{Actuator as NodeActuator, Budget};
@@ -98,6 +98,45 @@ pub fn sink() -> Packed {
         &["in"],
         &[],
         &["count", "hash"],
+    )
+}
+
+/// Sets `count` to the numbers from 1 on, one every `micros`.
+#[must_use]
+pub fn beacon(micros: u32) -> Packed {
+    pack(
+        "test/beacon",
+        &format!(
+            r#"(module {IMPORTS}
+    (func (export "start") (drop (call $set_timer (i32.const 0) (i64.const {micros}))))
+    (func (export "timer") (param i32)
+        (i64.store (i32.const 0) (i64.add (i64.load (i32.const 0)) (i64.const 1)))
+        (drop (call $actuate (i32.const 0) (f64.convert_i64_u (i64.load (i32.const 0)))))
+        (drop (call $set_timer (i32.const 0) (i64.const {micros})))))"#
+        ),
+        &[],
+        &[],
+        &["count"],
+    )
+}
+
+/// Does nothing, and is so many bytes long, of which none follow from others.
+#[must_use]
+pub fn ballast(bytes: u32) -> Packed {
+    let mut dice = Dice(bytes.into());
+    // The rest of the module.
+    let bytes = bytes - 320;
+    let padding: String = (0..bytes).map(|_| format!("\\{:02x}", dice.below(256))).collect();
+    pack(
+        "test/ballast",
+        &format!(
+            r#"(module {IMPORTS}
+    (func (export "timer") (param i32))
+    (@custom "ballast" (after last) "{padding}"))"#
+        ),
+        &[],
+        &[],
+        &[],
     )
 }
 

@@ -13,7 +13,7 @@ use capmesh_node::site::Members;
 use capmesh_node::trace::{Gauge, Trace};
 use capmesh_node::{Boot, Config, Node, Output};
 use capmesh_session::{RelayEndpoint, Sessions};
-use capmesh_wire::{BlobRef, Digest, Instant};
+use capmesh_wire::{BlobRef, Digest, Instant, Revision};
 use rand_core::RngCore;
 use std::net::SocketAddr;
 
@@ -204,6 +204,12 @@ impl Machine {
     /// Its flash, for whoever changes it behind the node's back.
     pub const fn flash_mut(&mut self) -> &mut Nor {
         &mut self.nor
+    }
+
+    /// The roster that it holds, if it is on and holds one.
+    #[must_use]
+    pub fn roster(&self) -> Option<Revision> {
+        self.node.as_ref()?.revisions(self.nor.bytes()).0
     }
 
     /// Whether it is on.

@@ -5,6 +5,11 @@ mod command;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let table = arguments.next().and_then(|name| command::tables::print(&name, arguments.next()));
+    if let Some(code) = table {
+        return code;
+    }
     match command::options::read(lexopt::Parser::from_env()) {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(options)) => command::run(&options),

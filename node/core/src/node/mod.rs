@@ -280,12 +280,6 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         self.link.own_id()
     }
 
-    /// Whether it holds a capsule.
-    #[must_use]
-    pub fn holds(&self, capsule: &Digest) -> bool {
-        self.install.digests().any(|held| held == *capsule)
-    }
-
     /// The roster and the plan that it holds.
     #[must_use]
     pub fn revisions(&self, flash: &[u8]) -> (Option<Revision>, Option<Revision>) {

@@ -2,6 +2,7 @@
 
 pub(crate) mod options;
 mod show;
+pub(crate) mod tables;
 
 use capmesh_sim::run::{self, Report, keep_panics_quiet, run_noted, run_twice, shrink};
 use capmesh_sim::script::Script;

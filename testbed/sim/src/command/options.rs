@@ -20,6 +20,11 @@ Which seeds (one at random if nothing is said):
   --list FILE      those in a file: a seed a line, then options of its own; # begins a comment
   --seconds S      no new one after so many seconds of real time
 
+Tables instead:
+  matrix           migrations: who falls over at which step, and who does not hear whom
+  rollout [FILE]   a capsule comes to many nodes on one radio; its plot as SVG to a file
+  revocation       a roster comes to 200 nodes without the gateway
+
 What is run:
   --nodes N        nodes of the mesh at the start (20)
   --minutes M      how long things happen, in virtual time (5)

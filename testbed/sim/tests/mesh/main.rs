@@ -1,7 +1,14 @@
 //! The whole mesh in virtual time: real gateway, real nodes, and what goes wrong between them.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+mod drain;
+mod failover;
+mod lease;
+mod matrix;
 mod moves;
+mod rebalance;
+mod relay;
+mod rollout;
 mod site;
 
 use capmesh_gateway::api::{Answer, Deploy, InstanceRef, InstanceView, Migrate, Request};

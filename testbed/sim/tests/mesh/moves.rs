@@ -12,7 +12,7 @@ use std::time::Duration;
 const COUNT: u32 = 150;
 
 /// A world of four nodes in which the pipeline runs.
-fn running(seed: u64) -> World {
+pub(crate) fn running(seed: u64) -> World {
     let mut world = world(seed, 4, COUNT);
     (1..=4).for_each(|n| world.adopt(n));
     deploy(&mut world, PIPELINE);
@@ -21,7 +21,7 @@ fn running(seed: u64) -> World {
 }
 
 /// Waits until no migration is under way.
-fn await_calm(world: &mut World) {
+pub(crate) fn await_calm(world: &mut World) {
     let is_over = |state| matches!(state, MigrationState::Done | MigrationState::Undone);
     for _ in 0..120 {
         world.run_for(Duration::from_secs(1));

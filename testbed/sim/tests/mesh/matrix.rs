@@ -1,0 +1,36 @@
+//! A fair part of the migration matrix; `cargo xtask sim matrix` runs all of it.
+
+use super::with_stack;
+use capmesh_sim::matrix::{Party, cells, run};
+
+/// One cell in so many, another one for each victim.
+const PART: usize = 5;
+
+fn part(victim: Option<Party>, first: usize) {
+    with_stack(move || {
+        let cells = cells().filter(|cell| cell.victim == victim).skip(first).step_by(PART);
+        let broken: Vec<_> =
+            cells.filter_map(|cell| Some(format!("{cell}: {}", run(cell, 1).err()?))).collect();
+        assert!(broken.is_empty(), "{broken:#?}");
+    });
+}
+
+#[test]
+fn two_parties_are_parted() {
+    part(None, 0);
+}
+
+#[test]
+fn the_source_crashes() {
+    part(Some(Party::Source), 1);
+}
+
+#[test]
+fn the_target_crashes() {
+    part(Some(Party::Target), 2);
+}
+
+#[test]
+fn the_gateway_crashes() {
+    part(Some(Party::Gateway), 3);
+}

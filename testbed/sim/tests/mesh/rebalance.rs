@@ -1,0 +1,69 @@
+//! Nodes join, and what runs spreads: only where it pays, and not to and fro.
+
+use super::moves::await_calm;
+use super::{await_running, deploy, instances, with_stack};
+use capmesh_sim::net::Way;
+use capmesh_sim::{Host, World, capsules};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A world of which `adopted` nodes of `nodes` belong to the site and run six beacons.
+fn beacons(seed: u64, nodes: Host, adopted: Host) -> World {
+    let mut world = World::new(seed, nodes, &capsules::config());
+    world.registry.push("test/beacon:1", &capsules::beacon(100_000));
+    (1..=adopted).for_each(|n| world.adopt(n));
+    let text =
+        "[pipeline]\nname = \"test\"\n[[capsule]]\nname = \"lamp\"\nuse = \"test/beacon:1\"\n";
+    deploy(&mut world, &format!("{text}replicas = 6\n"));
+    await_running(&mut world);
+    world
+}
+
+fn per_node(world: &mut World) -> BTreeMap<String, usize> {
+    let mut all = BTreeMap::new();
+    for instance in instances(world) {
+        *all.entry(instance.node).or_default() += 1;
+    }
+    all
+}
+
+#[test]
+fn instances_spread_to_nodes_that_join_and_stay_there() {
+    with_stack(|| {
+        let mut world = beacons(1, 3, 1);
+        world.run_for(Duration::from_secs(120));
+        assert!(world.gate.migrations.is_empty());
+        world.adopt(2);
+        world.adopt(3);
+        let joined = world.now;
+        // Whatever has just come may go again: nothing moves at once.
+        world.run_for(Duration::from_secs(25));
+        assert!(world.gate.migrations.is_empty(), "{:?}", world.now.saturating_since(joined));
+        world.run_for(Duration::from_secs(60));
+        await_calm(&mut world);
+        let spread = per_node(&mut world);
+        assert_eq!(spread.len(), 3, "{spread:?}");
+        let moves = world.gate.migrations.len();
+        assert!(moves <= 4, "{moves} moves");
+        world.run_for(Duration::from_secs(1_200));
+        assert_eq!((world.gate.migrations.len(), per_node(&mut world)), (moves, spread));
+        await_running(&mut world);
+    });
+}
+
+#[test]
+fn a_node_that_comes_and_goes_moves_nothing_to_and_fro() {
+    with_stack(|| {
+        let mut world = beacons(2, 3, 2);
+        world.run_for(Duration::from_secs(120));
+        let (moves, before) = (world.gate.migrations.len(), per_node(&mut world));
+        world.adopt(3);
+        for _ in 0..20 {
+            world.run_for(Duration::from_secs(12));
+            world.partition(&[3], Way::Both);
+            world.run_for(Duration::from_secs(12));
+            world.heal();
+        }
+        assert_eq!((world.gate.migrations.len(), per_node(&mut world)), (moves, before));
+    });
+}
