@@ -74,6 +74,14 @@ pub fn svg(outcomes: &[Outcome]) -> String {
             outcome.egress
         );
     }
+    text.push_str(&legend());
+    text.push_str("</svg>\n");
+    text
+}
+
+/// What the lines and numbers mean.
+fn legend() -> String {
+    let mut text = String::new();
     let _ = writeln!(
         text,
         "<text x=\"{:.1}\" y=\"{:.1}\" fill=\"#b03a2e\">last</text><text x=\"{:.1}\" y=\"{:.1}\" fill=\"#1f618d\">first</text>\
@@ -85,6 +93,5 @@ pub fn svg(outcomes: &[Outcome]) -> String {
         WIDTH - 20.0,
         HEIGHT - 2.0
     );
-    text.push_str("</svg>\n");
     text
 }
