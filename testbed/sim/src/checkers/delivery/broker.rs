@@ -25,7 +25,9 @@ const WAITING: usize = 4_096;
 /// What the broker was given.
 #[derive(Debug, Default)]
 pub(super) struct Broker {
-    paths: BTreeMap<String, u32>,
+    paths: BTreeMap<String, Named>,
+    /// Whether an instance has come of which it is not known what it is called.
+    is_new: bool,
     /// How far each stream is, and how often the gateway had been killed by then.
     cursors: BTreeMap<Stream, (Cursor, u32)>,
     kills: u32,
@@ -33,6 +35,17 @@ pub(super) struct Broker {
     /// By topic.
     statuses: BTreeMap<Arc<str>, Arc<[u8]>>,
 }
+
+/// The instances that were called so, the oldest first, and which of them the broker has heard of last. What
+/// is on its way of one that is gone comes before anything of the next.
+#[derive(Debug, Default)]
+struct Named {
+    instances: VecDeque<u32>,
+    at: usize,
+}
+
+/// Instances of one name that are remembered.
+const NAMESAKES: usize = 16;
 
 /// A value, as the broker was given it.
 #[derive(Clone, Copy, Debug)]
@@ -61,15 +74,13 @@ impl Broker {
             }
             ["capmesh", _, "node", _, capsule, _] if durable => {
                 let Some(value) = Value::parse(payload, self.kills) else { return Ok(()) };
-                match self.paths.get(*capsule) {
-                    Some(instance) => self.take(at, lines, *instance, value),
-                    None => {
-                        if self.waiting.len() < WAITING {
-                            self.waiting.push_back(((*capsule).to_owned(), value));
-                        }
-                        Ok(())
-                    }
+                if !self.is_new && self.paths.contains_key(*capsule) {
+                    return self.take(at, lines, capsule, value);
                 }
+                if self.waiting.len() < WAITING {
+                    self.waiting.push_back(((*capsule).to_owned(), value));
+                }
+                Ok(())
             }
             _ => Ok(()),
         }
@@ -80,22 +91,52 @@ impl Broker {
         self.kills += 1;
     }
 
-    /// Learns who is who, if somebody is not known.
-    pub(super) fn look(&mut self, at: Instant, lines: &mut Lines, mesh: &dyn Mesh) -> Verdict {
-        if self.waiting.is_empty() {
-            return Ok(());
-        }
-        self.paths = mesh.plan().into_iter().map(|row| (row.path, row.instance)).collect();
-        for (path, value) in std::mem::take(&mut self.waiting) {
-            // What is no more in the plan by now is nobody's.
-            if let Some(instance) = self.paths.get(&path) {
-                self.take(at, lines, *instance, value)?;
-            }
-        }
-        Ok(())
+    /// The plan has an instance that it had not.
+    pub(super) const fn has_come(&mut self) {
+        self.is_new = true;
     }
 
-    fn take(&mut self, at: Instant, lines: &mut Lines, instance: u32, value: Value) -> Verdict {
+    /// Learns who is who, if somebody is not known.
+    pub(super) fn look(&mut self, at: Instant, lines: &mut Lines, mesh: &dyn Mesh) -> Verdict {
+        if self.waiting.is_empty() && !self.is_new {
+            return Ok(());
+        }
+        self.is_new = false;
+        for row in mesh.plan() {
+            let named = self.paths.entry(row.path).or_default();
+            if !named.instances.contains(&row.instance) {
+                named.instances.push_back(row.instance);
+            }
+            if named.instances.len() > NAMESAKES {
+                named.instances.pop_front();
+                named.at = named.at.saturating_sub(1);
+            }
+        }
+        let waiting = std::mem::take(&mut self.waiting);
+        // What was never seen in the plan is nobody's.
+        waiting.into_iter().try_for_each(|(path, value)| self.take(at, lines, &path, value))
+    }
+
+    /// Takes a value of the first instance of a name that may have published it.
+    fn take(&mut self, at: Instant, lines: &mut Lines, path: &str, value: Value) -> Verdict {
+        let Some(named) = self.paths.get(path) else { return Ok(()) };
+        let mut first = Ok(());
+        let after = named.instances.iter().copied().enumerate().skip(named.at);
+        for (place, instance) in after.collect::<Vec<_>>() {
+            match self.take_of(at, lines, instance, value) {
+                Ok(()) => {
+                    if let Some(named) = self.paths.get_mut(path) {
+                        named.at = place;
+                    }
+                    return Ok(());
+                }
+                wrong => first = first.and(wrong),
+            }
+        }
+        first
+    }
+
+    fn take_of(&mut self, at: Instant, lines: &mut Lines, instance: u32, value: Value) -> Verdict {
         let stream = Stream { instance: InstanceId(instance), output: 0 };
         let what = said(stream, value.seq);
         let wrong = |seen: &str, should: String| {
@@ -134,14 +175,16 @@ impl Broker {
     pub(super) fn missed(
         &self,
         lines: &Lines,
-        patient: impl Fn(&Message) -> bool,
+        is_planned: impl Fn(u32) -> bool,
+        is_new: impl Fn(&Message) -> bool,
     ) -> Option<String> {
-        self.cursors.iter().find_map(|(stream, (cursor, _))| {
+        let planned = self.cursors.iter().filter(|(stream, _)| is_planned(stream.instance.0));
+        planned.into_iter().find_map(|(stream, (cursor, _))| {
             if lines.newest(*stream) != Some(cursor.line) {
                 return None;
             }
             let missed = lines.missed(*stream, cursor.line, cursor.next, u64::MAX, |_| false);
-            let missed = missed.filter(|of| !patient(of))?;
+            let missed = missed.filter(|of| !is_new(of))?;
             Some(format!("{} was not given to the broker", said(*stream, missed.seq)))
         })
     }

@@ -91,6 +91,10 @@ impl Checker for Delivery {
             Event::Node { host, trace } => {
                 self.trace(at, *host, trace).map_err(|wrong| wrong.on(*host))
             }
+            Event::Owned { by: Some(_), .. } => {
+                self.broker.has_come();
+                Ok(())
+            }
             Event::Owned { instance, by: None, .. } => {
                 if let Some(instance) = self.instances.get_mut(instance) {
                     instance.forget();
@@ -128,7 +132,8 @@ impl Checker for Delivery {
             has.iter().any(|of| of.instance == row.instance && of.life == Life::Runs)
         };
         let is_new = |of: &lines::Message| at.saturating_since(of.at) <= PATIENCE;
-        let missed = self.broker.missed(&self.lines, is_new);
+        let is_planned = |id| plan.iter().any(|row| row.instance == id);
+        let missed = self.broker.missed(&self.lines, is_planned, is_new);
         let wrong = missed.or_else(|| self.broker.wrong_status(mesh, &self.without));
         if let Some(seen) = wrong {
             return Err(Violation::new("mqtt", at, seen).should("what the mesh shows"));

@@ -199,6 +199,33 @@ fn a_gateway_that_was_killed_may_give_the_broker_something_again() {
 }
 
 #[test]
+fn another_instance_of_the_same_name_begins_anew() {
+    let mut mesh = Still::planned(&[(10, 1, 1)]);
+    let mut delivery = Delivery::default();
+    let at = Instant::from_secs(10);
+    let print = |seq: u64| capmesh_node::trace::print(&[0x81, 0x19, 0x01, 44 + seq as u8]);
+    let published = |of| move |seq| publishes(1, (of, 1), seq, print(seq));
+    let owned = |instance, by| Event::Owned { instance, epoch: 1, by };
+    let mut events = vec![owned(10, Some(1)), fresh(1, (10, 1))];
+    events.extend((0..3).map(published(10)));
+    show(&mut delivery, &events).unwrap();
+    delivery.look(at, &mesh).unwrap();
+    show(&mut delivery, &[given(0, 300)]).unwrap();
+    // It is gone, what it has published is still on its way, and the next one publishes the same.
+    mesh.plan[0].instance = 11;
+    let mut events = vec![owned(10, None), down(1, P), owned(11, Some(1)), fresh(1, (11, 1))];
+    events.extend((0..3).map(published(11)));
+    events.extend([given(1, 301), given(2, 302), given(0, 300), given(1, 301)]);
+    show(&mut delivery, &events).unwrap();
+    delivery.look(at, &mesh).unwrap();
+    let wrong = delivery.see(at, &given(1, 301)).unwrap_err();
+    assert!(
+        wrong.seen.contains("11/0#1, again") || wrong.seen.contains("10/0#1, again"),
+        "{wrong}"
+    );
+}
+
+#[test]
 fn at_rest_the_broker_says_who_is_there() {
     for (status, is_off, is_right) in [
         ("online", false, true),
