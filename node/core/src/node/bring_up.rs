@@ -16,6 +16,7 @@ use alloc::vec::Vec;
 use capmesh_session::Link;
 use capmesh_wire::inventory::InstanceState;
 use capmesh_wire::log::Level;
+use capmesh_wire::plan::Assignment;
 use capmesh_wire::snapshot::{Header, SectionKind, Snapshot, Timer};
 use capmesh_wire::{Digest, Epoch, ErrorCode, InstanceId, Instant};
 use core::time::Duration;
@@ -80,30 +81,23 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         if run {
             self.router.run(id);
         }
-        let from = || {
-            let state = (state.as_ref()?, bytes.unwrap_or_default());
-            Some(restored(&*instance, state, held.module, self.config.snapshot))
-        };
-        self.tracer.note(|| Trace::Up {
-            instance: id,
-            epoch,
-            capsule: row.capsule,
-            runs: run,
-            leased: row.lease_ms.is_some(),
-            fuel: profile.limits.handler_fuel,
-            from: from(),
-        });
+        let from = (state.as_ref(), bytes.unwrap_or_default());
+        let module = (held.module, self.config.snapshot);
+        self.tracer.note(|| up(&row, (epoch, run), &profile, &*instance, from, module));
         let mut running = Running::new(now, instance, profile, self.log.allowance(now));
         (running.timers, running.is_fresh) = (timers, state.is_none());
-        if let Some(slot) = self.instances.get_mut(id) {
-            slot.running = Some(Box::new(running));
-            slot.routed = true;
-            slot.state = InstanceState::Running;
-            slot.commit.is_dirty = false;
-            slot.commit.taken = Some(now);
-            slot.faults.retry_at = None;
-        }
+        self.has_come_up(now, id, running);
         Ok(true)
+    }
+
+    fn has_come_up(&mut self, now: Instant, id: InstanceId, running: Running<H::Instance>) {
+        let Some(slot) = self.instances.get_mut(id) else { return };
+        slot.running = Some(Box::new(running));
+        slot.routed = true;
+        slot.state = InstanceState::Running;
+        slot.commit.is_dirty = false;
+        slot.commit.taken = Some(now);
+        slot.faults.retry_at = None;
     }
 
     /// Makes a fresh instance of a module.
@@ -129,21 +123,38 @@ fn restore<I: HostInstance>(instance: &mut I, state: &Snapshot<'_>) -> Result<()
     instance.restore(runtime).map_err(|why| Reason::new(ErrorCode::StateMismatch).because(why))
 }
 
-/// What an instance goes on from, for those who check it.
-fn restored<I: HostInstance>(
+/// What comes up, and from where, for those who check it.
+fn up<I: HostInstance>(
+    row: &Assignment<'_>,
+    (epoch, runs): (Epoch, bool),
+    profile: &Profile,
     instance: &I,
-    (state, bytes): (&Snapshot<'_>, &[u8]),
-    module: &[u8],
-    limit: u32,
-) -> Restored {
-    let Header { epoch, capsule, .. } = *state.header();
-    let is_last = migrate::is_last(state);
-    let mut now = Vec::new();
+    (state, bytes): (Option<&Snapshot<'_>>, &[u8]),
+    (module, limit): (&[u8], u32),
+) -> Trace {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let has = instance.snapshot(module, &mut now, limit).is_ok();
-    let memory = print(state.section(SectionKind::Runtime).unwrap_or_default());
-    let print_now = has.then(|| print(&now));
-    Restored { epoch, capsule, print: print(bytes), memory, now: print_now, is_last }
+    let restored = |state: &Snapshot<'_>| {
+        let Header { epoch, capsule, .. } = *state.header();
+        let mut now = Vec::new();
+        let has = instance.snapshot(module, &mut now, limit).is_ok();
+        Restored {
+            epoch,
+            capsule,
+            print: print(bytes),
+            memory: print(state.section(SectionKind::Runtime).unwrap_or_default()),
+            now: has.then(|| print(&now)),
+            is_last: migrate::is_last(state),
+        }
+    };
+    Trace::Up {
+        instance: row.instance,
+        epoch,
+        capsule: row.capsule,
+        runs,
+        leased: row.lease_ms.is_some(),
+        fuel: profile.limits.handler_fuel,
+        from: state.map(restored),
+    }
 }
 
 /// The timers that go on.
