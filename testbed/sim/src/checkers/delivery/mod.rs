@@ -296,7 +296,9 @@ impl Delivery {
             }
         }
         let cursor = Cursor { line, next: seq.0 + 1 };
-        found.firsts.entry(port).or_insert(Cursor { line, next: seq.0 });
+        if copy.line == found.line {
+            found.firsts.entry(port).or_insert(Cursor { line, next: seq.0 });
+        }
         copy.ledger.inputs.insert(port, cursor);
         Ok(())
     }

@@ -155,6 +155,14 @@ fn a_number_that_is_given_to_another_instance_begins_anew() {
     assert_eq!(verdict(events.chain(again).chain(handled(0..3))), None);
 }
 
+#[test]
+fn a_copy_that_is_nobodys_owes_nothing_to_the_next() {
+    let gone = Event::Owned { instance: 20, epoch: 1, by: None };
+    let events = begun(3).into_iter().chain(handled([0])).chain([gone]).chain(handled([1, 2]));
+    let next = [down(2, C), fresh(2, (20, 2)), handles(2, (20, 2), 10, 1, 101)];
+    assert_eq!(verdict(events.chain(next)), None);
+}
+
 /// The broker is given number `n` as message `seq`.
 fn given(seq: u64, n: u64) -> Event {
     let topic = "capmesh/site/node/n1/p--i10/out".into();
