@@ -89,13 +89,15 @@ pub(super) struct Known<'f> {
     /// The site's key.
     pub(super) site: PublicKey,
     pub(super) roster: Roster<'f>,
-    pub(super) plan: Option<Revision>,
+    /// The plan that is in flash.
+    pub(super) plan: Option<&'f [u8]>,
     /// Seconds since 1970, if the time is known.
     pub(super) unix: Option<u64>,
 }
 
 impl<'f> Known<'f> {
-    /// What is in flash. `None` if the node belongs to no site.
+    /// What is in flash. `None` if the node belongs to no site. This is done with each step of a document
+    /// that comes: nothing here grows with the roster.
     pub(super) fn read(
         flash: &'f [u8],
         store: &Store,
@@ -105,14 +107,15 @@ impl<'f> Known<'f> {
         let site = store.get(flash, kinds::SITE, 0)?;
         let site = Credential::parse(site).ok()?.public_key();
         let roster = Roster::from_trusted(Kind::Roster.read(flash, store)?).ok()?;
-        let mut known = Self { own, site, roster, plan: None, unix };
-        let plan =
-            Kind::Plan.read(flash, store).and_then(|bytes| UnverifiedPlan::parse(bytes).ok());
-        // A plan whose gateway has been taken off the roster does not stand in a newer one's way.
-        known.plan = plan
-            .filter(|plan| known.member(plan.gateway(), Role::Gateway).is_ok())
-            .map(|plan| plan.claims().revision);
-        Some(known)
+        Some(Self { own, site, roster, plan: Kind::Plan.read(flash, store), unix })
+    }
+
+    /// The revision of the plan that counts. One whose gateway has been taken off the roster does not
+    /// stand in a newer one's way. The work is a pass over the roster.
+    fn plan(&self) -> Option<Revision> {
+        let plan = UnverifiedPlan::parse(self.plan?).ok()?;
+        let is_member = self.member(plan.gateway(), Role::Gateway).is_ok();
+        is_member.then(|| plan.claims().revision)
     }
 
     /// The key of somebody on the roster with this role, unless it has expired.
@@ -124,7 +127,7 @@ impl<'f> Known<'f> {
     pub(super) fn version(&self, kind: Kind) -> Option<Revision> {
         match kind {
             Kind::Roster => Some(self.roster.head().version),
-            Kind::Plan => self.plan,
+            Kind::Plan => self.plan(),
         }
     }
 
@@ -144,7 +147,7 @@ impl<'f> Known<'f> {
             return Err(Reason::new(ErrorCode::Malformed).because("it is another node's plan"));
         }
         let key = self.member(gateway, Role::Gateway)?;
-        match self.plan {
+        match self.plan() {
             Some(held) if revision < held => Err(stale(held)),
             Some(held) if revision == held => Ok(None),
             _ => Ok(Some(key)),
