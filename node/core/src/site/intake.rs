@@ -103,13 +103,14 @@ impl Intake {
 
     /// Whether the next part can be taken.
     pub(super) fn wants_part(&self) -> bool {
-        let has_room = self.buffer.len() + PART <= BUFFER;
         let takes = match &self.stage {
-            Stage::Start | Stage::Small | Stage::Drain => true,
+            Stage::Start | Stage::Drain => true,
+            // However large its parts are: what fits the buffer is taken to its end.
+            Stage::Small => self.buffer.len() < BUFFER,
             Stage::Stream { .. } => self.buffer.len() < PART,
             _ => false,
         };
-        takes && has_room && !self.is_whole
+        takes && !self.is_whole
     }
 
     /// Gives it up.

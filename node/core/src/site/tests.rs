@@ -8,6 +8,7 @@ use crate::flash::kinds;
 use crate::flash::nor::{Nor, Tear};
 use crate::testing::*;
 use capmesh_coap::Code;
+use capmesh_coap::block::BlockSize;
 use capmesh_coap::test_util::Faults;
 use capmesh_wire::control::Adopt;
 use capmesh_wire::roster::Delta;
@@ -261,6 +262,22 @@ mod rosters {
         assert_eq!(changes.count(), 4);
         reboot(&mut world, 1);
         assert_eq!(world.machine(address(1)).roster_version(), Some(9));
+    }
+
+    #[test]
+    fn it_may_come_in_parts_of_any_size() {
+        // From one that fits a small part to one that does not fit RAM.
+        for more in [0, 7, 9, 10, 11, 12, 15] {
+            for size in [64, 256, 512, 1_024] {
+                let mut world = two();
+                let new = long_roster(2, more);
+                let asking = world.machine(address(GATEWAY)).ask(peer(1), Code::PUT, "r", &new);
+                asking.in_parts_of(BlockSize::at_most(size).unwrap());
+                assert!(run(&mut world, GATEWAY, 600, |party| party.answer().is_some()));
+                let said = world.machine(address(GATEWAY)).answer().unwrap();
+                assert_eq!(said.code, Code::CHANGED, "{} bytes in parts of {size}", new.len());
+            }
+        }
     }
 
     #[test]

@@ -115,6 +115,14 @@ pub(crate) fn peer(n: u8) -> Peer {
     Peer::Member(member(n))
 }
 
+impl Asking {
+    /// Both ways in parts of this size.
+    pub(crate) fn in_parts_of(&mut self, block: BlockSize) {
+        let upload = Upload::of(&self.body, block);
+        self.transfer = Transfer::new(upload, Download::new(80_000, block));
+    }
+}
+
 impl Party {
     /// Somebody with this number, erased flash and no site.
     pub(crate) fn new(n: u8) -> Self {
