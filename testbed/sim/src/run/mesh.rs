@@ -130,6 +130,11 @@ fn capsules(script: &Script) -> BTreeMap<String, Capsule> {
     script.pipelines.iter().chain(later).flat_map(of).collect()
 }
 
+/// How many capsules fall over their messages.
+pub(super) fn falling(script: &Script) -> u32 {
+    capsules(script).values().filter(|capsule| capsule.recipe.is_hostile()).count() as u32
+}
+
 /// Whether all instances run, also those that may fall over.
 pub(super) fn all_run(world: &mut World) -> bool {
     let all = world.ask(&Request::Instances(Default::default()));

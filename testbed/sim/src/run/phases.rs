@@ -21,6 +21,10 @@ const CONVERGE: Duration = Duration::from_secs(600);
 /// longest wait between two attempts of whoever found nobody there.
 const QUIET: Duration = Duration::from_secs(100);
 
+/// For how long one that falls over its messages is tried again until it has failed for good: eight waits,
+/// each twice as long as the one before it. As long may somebody wait who sends to it.
+const FALLS: Duration = Duration::from_secs(256);
+
 /// How far apart the mesh is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -123,7 +127,9 @@ impl Run<'_> {
     /// Waits until all that was sent has come to its end; sources that were started afresh send for as long
     /// as they did at first.
     fn rest(&mut self) -> Result<(), Failure> {
-        let most = self.script.shape.lasts + Duration::from_secs(120);
+        // One of them may have had to wait for another.
+        let falls = FALLS * mesh::falling(self.script);
+        let most = self.script.shape.lasts + Duration::from_secs(120) + falls;
         let until = self.world.now + most;
         loop {
             let before = mesh::flow(self.world);
