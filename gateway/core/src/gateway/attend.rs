@@ -127,7 +127,8 @@ impl Gateway {
         };
         match duty {
             Duty::Roster(_) => {
-                let roster = self.members.bytes().to_vec();
+                let (held, _) = self.nodes.get(id)?.revisions()?;
+                let roster = self.members.since(held).to_vec();
                 Some(Request::with(Code::PUT, paths::ROSTER, content_format::ROSTER, roster))
             }
             Duty::Plan(revision) => {

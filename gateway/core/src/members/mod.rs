@@ -7,12 +7,15 @@ pub(crate) use adopt::{Adoption, Stage};
 use crate::io::Token;
 use crate::store::{Key, Store, Table};
 use capmesh_wire::cose::SigningKey;
-use capmesh_wire::roster::{EntriesWriter, Entry, Roster, UnverifiedRoster};
+use capmesh_wire::roster::{Delta, EntriesWriter, Entry, Roster, UnverifiedRoster};
 use capmesh_wire::{Credential, Name, NodeId, Revision, Role, limits};
 use core::fmt;
 
 /// Bytes of the longest roster, with room for its head and signature.
 const LONGEST: usize = limits::ROSTER_HEAD + limits::ROSTER_ENTRIES * limits::ROSTER_ENTRY + 8;
+
+/// Bytes of the longest delta: nodes keep no longer ones for each other.
+const DELTA: usize = 1_024;
 
 /// Why the roster does not change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +50,8 @@ pub(crate) struct Members {
     key: Option<SigningKey>,
     /// The signed roster; empty if there is none yet.
     roster: Vec<u8>,
+    /// What leads to it from the one before, and which that was, if it was made in this life and is short.
+    delta: Option<(Revision, Vec<u8>)>,
     /// The commit that makes it durable: before, nobody is told of it.
     token: Token,
 }
@@ -75,12 +80,20 @@ impl Members {
             None => Token::default(),
         };
         let roster = newer.or(kept).unwrap_or_default();
-        Self { site: site.to_owned(), key, roster, token }
+        Self { site: site.to_owned(), key, roster, delta: None, token }
     }
 
     /// The signed roster.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.roster
+    }
+
+    /// What to tell a node that holds this version: what has changed since, or all.
+    pub(crate) fn since(&self, held: Revision) -> &[u8] {
+        match &self.delta {
+            Some((base, delta)) if *base == held => delta,
+            _ => &self.roster,
+        }
     }
 
     pub(crate) const fn token(&self) -> Token {
@@ -177,6 +190,13 @@ impl Members {
         let mut signed = vec![0; LONGEST];
         let len = writer.sign(&head, key, &mut signed).map_err(|_| MembersError::Full)?;
         signed.truncate(len);
+        let delta = old.zip(Roster::from_trusted(&signed).ok()).and_then(|(old, new)| {
+            let mut delta = vec![0; DELTA];
+            let len = Delta::between(&old, &new, &mut delta).ok()?;
+            delta.truncate(len);
+            Some((old.head().version, delta))
+        });
+        self.delta = delta;
         self.roster = signed;
         self.token = store.put(Key::new(Table::Roster, []), self.roster.clone());
         Ok(())

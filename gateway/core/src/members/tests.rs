@@ -32,6 +32,24 @@ fn each_change_is_a_new_version_that_the_site_has_signed() {
 }
 
 #[test]
+fn who_holds_the_version_before_is_told_what_has_changed_and_others_all() {
+    let mut store = Store::new();
+    let mut members = members(&mut store);
+    let mut buf = [0; limits::CREDENTIAL];
+    let one = credential(1, &mut buf);
+    members.enrol(&mut store, 7, one, Role::Node).unwrap();
+    members.enrol(&mut store, 7, credential(2, &mut [0; limits::CREDENTIAL]), Role::Node).unwrap();
+    let before = members.bytes().to_vec();
+    members.revoke(&mut store, 8, one.id()).unwrap();
+    assert_eq!(members.since(Revision(1)), members.bytes());
+    assert_eq!(members.since(Revision(3)), members.bytes());
+    let delta = Delta::parse(members.since(Revision(2))).unwrap();
+    let mut out = vec![0; LONGEST];
+    let len = delta.apply(&Roster::from_trusted(&before).unwrap(), &mut out).unwrap();
+    assert_eq!(&out[..len], members.bytes());
+}
+
+#[test]
 fn a_full_roster_says_so_and_stays() {
     let mut store = Store::new();
     let mut members = members(&mut store);

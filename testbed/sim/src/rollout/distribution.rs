@@ -15,6 +15,7 @@ use capmesh_gateway::api::{Deploy, Request};
 use capmesh_node::Config;
 use capmesh_node::config::Budget;
 use capmesh_wire::inventory::LinkKind;
+use std::fmt::Write;
 use std::time::Duration;
 
 /// Thousandths of frames that are lost.
@@ -24,7 +25,7 @@ pub const LOSS: u16 = 100;
 pub const SIZE: u32 = 32 << 10;
 
 /// The longest that it may take in the simulation, in seconds.
-const PATIENCE: u64 = 600;
+const PATIENCE: u64 = 7_200;
 
 /// How it went.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -62,9 +63,7 @@ pub fn run(nodes: Host, seed: u64) -> Outcome {
     world.run_for(Duration::from_secs(60));
     let egress = world.net.traffic(REGISTRY).bytes;
     let (passed_on, air) = sent(&world, nodes);
-    let text = format!(
-        "[pipeline]\nname = \"all\"\n[[capsule]]\nname = \"ballast\"\nuse = \"test/ballast:1\"\nreplicas = {nodes}\n"
-    );
+    let text = pipeline(nodes);
     world.insist(&Request::Deploy(Deploy { text, file: None, dry_run: false }));
     let begun = world.now;
     let mut times = vec![None; usize::from(nodes)];
@@ -106,4 +105,17 @@ fn config() -> Config {
         budget: Budget { instances: 1, ..Config::default().budget },
         ..capsules::config()
     }
+}
+
+/// What has every node run the capsule: a name may have so many replicas.
+fn pipeline(nodes: Host) -> String {
+    let mut text = "[pipeline]\nname = \"all\"\n".to_owned();
+    for (number, first) in (0..nodes).step_by(50).enumerate() {
+        let replicas = (nodes - first).min(50);
+        let _ = write!(
+            text,
+            "[[capsule]]\nname = \"ballast{number}\"\nuse = \"test/ballast:1\"\nreplicas = {replicas}\n"
+        );
+    }
+    text
 }
