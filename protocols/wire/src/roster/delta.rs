@@ -94,6 +94,7 @@ impl<'a> Delta<'a> {
 
     /// Whether `site` has signed the roster that it leads to from `base`, if it is taken apart: nothing but
     /// the base itself is believed. The work is a pass over `base`, then a signature.
+    #[cfg(feature = "es256")]
     #[must_use]
     pub fn is_genuine(&self, base: &Roster<'_>, site: &crate::PublicKey) -> bool {
         if self.base != base.head.version || self.head.site != base.head.site {
