@@ -13,8 +13,7 @@ use capmesh_wire::schema::Schema;
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use serde_json::json;
-use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
@@ -25,6 +24,9 @@ use std::time::{self, Duration};
 
 /// How long anything but the measurement may take. Only a fault takes that long.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How long the rest may take, once nothing more is made.
+const DRAIN: Duration = Duration::from_secs(30);
 
 /// Handshakes at a time.
 const SHAKING: usize = 32;
@@ -96,8 +98,8 @@ struct Players {
     nodes: Vec<Node>,
     epoll: rustix::fd::OwnedFd,
     start: time::Instant,
-    /// When to look at which node; a node may be there several times.
-    due: BinaryHeap<Reverse<(Instant, usize)>>,
+    /// When to look at which node: each is there once at most.
+    due: BTreeSet<(Instant, usize)>,
     /// When which node makes messages: all in turn.
     next_every: (Instant, usize),
     next_latest: (Instant, usize),
@@ -114,7 +116,7 @@ impl Players {
             epoll::add(&epoll, &node.socket, data, epoll::EventFlags::IN)?;
             nodes.push(node);
         }
-        let due = BinaryHeap::new();
+        let due = BTreeSet::new();
         let load = load.clone();
         Ok(Self { load, nodes, epoll, start, due, next_every: (now, 0), next_latest: (now, 0) })
     }
@@ -243,7 +245,7 @@ impl Players {
     /// Takes what has come to any node, and attends to those that are due; waits until `until` if there is
     /// nothing.
     fn turn(&mut self, schema: &Schema<'_>, until: Instant) -> Result<(), Failed> {
-        let due = self.due.peek().map_or(until, |Reverse((due, _))| until.min(*due));
+        let due = self.due.first().map_or(until, |(due, _)| until.min(*due));
         let wait = due.saturating_since(since(self.start));
         let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(wait.subsec_nanos()) };
         let mut events = Vec::with_capacity(256);
@@ -256,8 +258,8 @@ impl Players {
             self.attend(now, at, schema)?;
         }
         let now = since(self.start);
-        while self.due.peek().is_some_and(|Reverse((due, _))| *due <= now) {
-            let Some(Reverse((_, at))) = self.due.pop() else { break };
+        while let Some((due, at)) = self.due.first().copied().filter(|(due, _)| *due <= now) {
+            self.due.remove(&(due, at));
             self.attend(now, at, schema)?;
         }
         Ok(())
@@ -271,10 +273,11 @@ impl Players {
         }
         node.send_every(now, self.load.batch, schema);
         node.transmit(now)?;
-        if let Some(due) = node.poll_timeout() {
-            let due = due.max(now + Duration::from_millis(1));
-            self.due.push(Reverse((due, at)));
+        let due = node.poll_timeout().map(|due| due.max(now + Duration::from_millis(1)));
+        if let Some(before) = std::mem::replace(&mut node.due, due) {
+            self.due.remove(&(before, at));
         }
+        self.due.extend(due.map(|due| (due, at)));
         Ok(())
     }
 
@@ -290,9 +293,13 @@ impl Players {
             if is_sent && received.every.load(Ordering::Relaxed) >= sent {
                 return Ok(());
             }
-            if begun.elapsed() > PATIENCE {
+            if begun.elapsed() > DRAIN {
                 let arrived = received.every.load(Ordering::Relaxed);
-                return Err(format!("of {sent} messages {arrived} arrived").into());
+                let busy = self.nodes.iter().filter(|node| !node.is_idle()).count();
+                return Err(format!(
+                    "of {sent} acknowledged messages {arrived} arrived; {busy} nodes have more"
+                )
+                .into());
             }
         }
     }
@@ -334,7 +341,7 @@ impl Report {
         let per_node = |bytes: u64| bytes.saturating_sub(before) / u64::from(load.nodes.max(1));
         let [gateway, broker, own] = self.shares;
         println!(
-            "{:.0} messages/s to MQTT ({:.0} every, {:.0} latest) for {:.1} s",
+            "{:.0} messages/s to MQTT ({:.0} every, {:.0} latest; goal 30000) for {:.1} s",
             per_second(self.every + self.latest),
             per_second(self.every),
             per_second(self.latest),
@@ -365,7 +372,8 @@ impl Report {
             self.held_off, self.failed, self.paused
         );
         println!(
-            "memory for each node: {} bytes with its session, {} after the run ({} MB without nodes)",
+            "the process grew by {} bytes for each node with its session, by {} with the run (goal 8192; \
+             {} MB without nodes, its tables for sessions among them)",
             per_node(sessions),
             per_node(after),
             before >> 20

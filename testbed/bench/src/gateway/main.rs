@@ -11,7 +11,12 @@
 //! missing or there twice, and how old it is. All of that shares the machine.
 //!
 //! Without `--rate` the nodes always have something to send: that is the most messages a second. With it
-//! they make so many messages a second altogether: that shows latency.
+//! they make so many messages a second altogether: that shows latency. When more comes than goes, batches
+//! are held back ("batches held off" in the report), and the run ends once everything that was
+//! acknowledged has arrived; if that takes longer than half a minute, the run has failed.
+//!
+//! Memory is what the process of the gateway grows by. What a gateway keeps of a node beside its session
+//! and its streams (inventory, status, plans) is not in it.
 
 mod broker;
 mod load;

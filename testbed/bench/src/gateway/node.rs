@@ -29,6 +29,9 @@ const NO_RESPONSE: u32 = 26;
 /// Batches of `every` wires on their way at once: as many as a board has.
 const WINDOW: usize = 2;
 
+/// How long a node waits that was told nothing new, as the real one does.
+const NO_PROGRESS: Duration = Duration::from_millis(200);
+
 /// Messages that wait at the producer. What comes then is not made, as when a capsule is paused.
 const OUTBOX: usize = 256;
 
@@ -43,6 +46,8 @@ pub(crate) struct Node {
     /// Batches that are on their way.
     flights: Vec<(ExchangeId, u64, u64)>,
     retry_at: Option<Instant>,
+    /// When it is to be looked at, as whoever looks has noted it.
+    pub(crate) due: Option<Instant>,
     next_latest: u64,
     /// Messages that were not made because the outbox was full.
     pub(crate) paused: u64,
@@ -74,6 +79,7 @@ impl Node {
             acked: 0,
             flights: Vec::new(),
             retry_at: None,
+            due: None,
             next_latest: 0,
             paused: 0,
             held_off: 0,
@@ -171,6 +177,10 @@ impl Node {
             if message.code().is_success() {
                 let ack: Option<Ack> = decode(message.payload()).ok();
                 let next = ack.map_or(self.acked, |ack| ack.next.0);
+                if next <= self.acked {
+                    // A batch that was sent before this one did not arrive: it comes again by itself.
+                    self.retry_at = Some(now + NO_PROGRESS);
+                }
                 while self.acked < next && self.queue.pop_front().is_some() {
                     self.acked += 1;
                 }
