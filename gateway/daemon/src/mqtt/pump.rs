@@ -264,6 +264,11 @@ impl Pump {
 
     /// Reads the outbox on.
     async fn read(&mut self) {
+        if let Some(waiting) = self.outbox.read_tail(self.read, limits::READ) {
+            self.read = waiting.last().map_or(self.read, |last| last.id);
+            self.ready.extend(waiting);
+            return;
+        }
         let (outbox, after, end) = (self.outbox.clone(), self.read, self.outbox.end());
         let read = tokio::task::spawn_blocking(move || outbox.read(after, limits::READ)).await;
         match read {

@@ -14,6 +14,7 @@
 
 mod outbox;
 mod schema;
+mod tail;
 mod thread;
 
 pub use outbox::{Outbox, Waiting};
@@ -37,6 +38,7 @@ const LOCK: &str = "lock";
 #[derive(Clone, Debug)]
 pub struct Storage {
     work: mpsc::Sender<thread::Work>,
+    delivered: Arc<thread::Delivered>,
 }
 
 /// What a state directory holds, and the way to change it.
@@ -109,11 +111,12 @@ impl Storage {
         let (work, received) = mpsc::channel();
         let (answers, committed) = tokio::sync::mpsc::unbounded_channel();
         let (outbox, ends) = Outbox::new(reader).map_err(schema)?;
-        let writer = thread::Writer::new(connection, answers, ends);
+        let delivered = Arc::<thread::Delivered>::default();
+        let writer = thread::Writer::new(connection, answers, ends, Arc::clone(&delivered));
         let thread = std::thread::Builder::new().name("storage".to_owned());
         let thread = thread.spawn(move || writer.run(&received)).map_err(io)?;
         let closing = Closing { work: work.clone(), thread, _lock: lock };
-        Ok(Opened { storage: Self { work }, state, outbox, committed, closing })
+        Ok(Opened { storage: Self { work, delivered }, state, outbox, committed, closing })
     }
 
     /// Has a transaction made durable.
@@ -124,7 +127,9 @@ impl Storage {
 
     /// The broker has everything up to this place of the outbox.
     pub fn delivered(&self, up_to: i64) {
-        let _ = self.work.send(thread::Work::Delivered(up_to));
+        if self.delivered.set(up_to) {
+            let _ = self.work.send(thread::Work::Delivered);
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What waits for the broker.
 
+use super::tail::Tail;
 use crate::sqlite::SchemaError;
 use capmesh_gateway::Publication;
 use rusqlite::{Connection, Row};
@@ -11,6 +12,7 @@ use tokio::sync::watch;
 #[derive(Clone, Debug)]
 pub struct Outbox {
     reader: Arc<Mutex<Connection>>,
+    tail: Arc<Tail>,
     end: watch::Receiver<i64>,
     waiting: Arc<AtomicU64>,
 }
@@ -20,6 +22,7 @@ pub struct Outbox {
 pub(super) struct Ends {
     pub(super) end: watch::Sender<i64>,
     pub(super) waiting: Arc<AtomicU64>,
+    pub(super) tail: Arc<Tail>,
 }
 
 /// A publication that waits.
@@ -41,8 +44,9 @@ impl Outbox {
             })?;
         let (sender, end) = watch::channel(last);
         let waiting = Arc::new(AtomicU64::new(u64::try_from(count).unwrap_or_default()));
-        let ends = Ends { end: sender, waiting: Arc::clone(&waiting) };
-        Ok((Self { reader: Arc::new(Mutex::new(reader)), end, waiting }, ends))
+        let tail = Arc::new(Tail::default());
+        let ends = Ends { end: sender, waiting: Arc::clone(&waiting), tail: Arc::clone(&tail) };
+        Ok((Self { reader: Arc::new(Mutex::new(reader)), tail, end, waiting }, ends))
     }
 
     /// How many publications wait.
@@ -62,6 +66,13 @@ impl Outbox {
         if self.end.wait_for(|end| *end > after).await.is_err() {
             std::future::pending::<()>().await;
         }
+    }
+
+    /// The first publications behind the place `after`, at most `limit`, if they are still in memory: what
+    /// was written just now, and not given before. Never blocks.
+    #[must_use]
+    pub fn read_tail(&self, after: i64, limit: usize) -> Option<Vec<Waiting>> {
+        self.tail.read(after, limit)
     }
 
     /// The first publications behind the place `after`, at most `limit`. Blocks for as long as a read

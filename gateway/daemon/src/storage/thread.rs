@@ -4,7 +4,7 @@ use super::outbox::Ends;
 use capmesh_gateway::{Change, Commit, Failed, Publication, Token};
 use rusqlite::{Connection, Transaction};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc::UnboundedSender;
@@ -18,8 +18,30 @@ const LINGER: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(super) enum Work {
     Commit(Arc<Commit>),
-    Delivered(i64),
+    /// See [`Delivered`].
+    Delivered,
     Close,
+}
+
+/// Up to where the broker has what was published: told for every acknowledgement, at the cost of a
+/// message to the thread that writes only if it was not told since its last write.
+#[derive(Debug, Default)]
+pub(super) struct Delivered {
+    up_to: AtomicI64,
+    is_told: AtomicBool,
+}
+
+impl Delivered {
+    /// Says how far it is; whether the thread has to be told of it.
+    pub(super) fn set(&self, up_to: i64) -> bool {
+        self.up_to.store(up_to, Ordering::SeqCst);
+        !self.is_told.swap(true, Ordering::SeqCst)
+    }
+
+    fn take(&self) -> i64 {
+        self.is_told.store(false, Ordering::SeqCst);
+        self.up_to.load(Ordering::SeqCst)
+    }
 }
 
 pub(super) struct Writer {
@@ -30,9 +52,10 @@ pub(super) struct Writer {
     last: i64,
     /// How many publications are there.
     waiting: usize,
-    /// Up to where the broker has it, if that is not written yet.
-    delivered: Option<i64>,
-    /// When that is to be written at the latest.
+    delivered: Arc<Delivered>,
+    /// Up to where the broker has it, as it was written.
+    removed: i64,
+    /// When more of that is to be written at the latest.
     lingers: Option<Instant>,
 }
 
@@ -41,12 +64,13 @@ impl Writer {
         connection: Connection,
         answers: UnboundedSender<(Token, Result<(), Failed>)>,
         ends: Ends,
+        delivered: Arc<Delivered>,
     ) -> Self {
         // Statements of every table, with room to spare.
         connection.set_prepared_statement_cache_capacity(16);
         let last = *ends.end.borrow();
         let waiting = usize::try_from(ends.waiting.load(Ordering::Relaxed)).unwrap_or_default();
-        Self { connection, answers, ends, last, waiting, delivered: None, lingers: None }
+        Self { connection, answers, ends, last, waiting, delivered, removed: 0, lingers: None }
     }
 
     pub(super) fn run(mut self, work: &Receiver<Work>) {
@@ -77,8 +101,7 @@ impl Writer {
     fn take(&mut self, work: Work, group: &mut Vec<Arc<Commit>>) -> bool {
         match work {
             Work::Commit(commit) => group.push(commit),
-            Work::Delivered(id) => {
-                self.delivered = Some(id);
+            Work::Delivered => {
                 self.lingers.get_or_insert_with(|| Instant::now() + LINGER);
             }
             Work::Close => return false,
@@ -88,36 +111,47 @@ impl Writer {
 
     fn write(&mut self, group: Vec<Arc<Commit>>) {
         let started = Instant::now();
-        let result = self.transact(&group);
+        let delivered = self.delivered.take();
+        let result = self.transact(&group, delivered);
         // What was not removed now is later: it only costs a publication twice after a crash.
         self.lingers = None;
         match &result {
             Ok((last, removed)) => {
-                let added: usize = group.iter().map(|commit| commit.publications.len()).sum();
+                let (mut added, at) = (0, u64::try_from(now()).unwrap_or_default());
+                for commit in &group {
+                    let first = self.last.saturating_add(i64::try_from(added).unwrap_or(i64::MAX));
+                    self.ends.tail.push(first.saturating_add(1), commit, at);
+                    added += commit.publications.len();
+                }
                 self.waiting = (self.waiting + added).saturating_sub(*removed);
                 self.ends.waiting.store(self.waiting as u64, Ordering::Relaxed);
-                self.last = *last;
-                self.delivered = None;
+                (self.last, self.removed) = (*last, delivered);
                 metrics::histogram!("capmesh_commit_seconds").record(started.elapsed());
             }
             Err(error) => tracing::error!(%error, "cannot write the state; trying again"),
         }
+        // Whoever hears that a commit is durable finds its publications in the outbox.
+        self.ends.end.send_if_modified(|end| std::mem::replace(end, self.last) != self.last);
         let result = result.map(drop).map_err(|_| Failed);
         for commit in group {
             // Nobody listens any more at the end.
             let _ = self.answers.send((commit.token, result));
         }
-        self.ends.end.send_if_modified(|end| std::mem::replace(end, self.last) != self.last);
     }
 
     /// Writes all of it; gives the newest place in the outbox, and how many have left it.
-    fn transact(&mut self, group: &[Arc<Commit>]) -> rusqlite::Result<(i64, usize)> {
+    fn transact(
+        &mut self,
+        group: &[Arc<Commit>],
+        delivered: i64,
+    ) -> rusqlite::Result<(i64, usize)> {
         let mut last = self.last;
         let transaction = self.connection.transaction()?;
         let mut removed = 0;
-        if let Some(id) = self.delivered {
-            removed =
-                transaction.prepare_cached("DELETE FROM outbox WHERE id <= ?1")?.execute([id])?;
+        if delivered > self.removed {
+            removed = transaction
+                .prepare_cached("DELETE FROM outbox WHERE id <= ?1")?
+                .execute([delivered])?;
         }
         for commit in group {
             for change in &commit.changes {
