@@ -9,7 +9,7 @@ use crate::engine::{Engine, Sources, Told};
 use crate::events::Events;
 use crate::failure::{Failure, What};
 use crate::http::{self, Parts};
-use crate::mqtt::{self, Backoff, Ears, Incoming, Mqtt, Rumqttc, Server, Settings};
+use crate::mqtt::{self, Backoff, Client, Ears, Incoming, Mqtt, Server, Settings};
 use crate::site::Site;
 use crate::socket::{self, Bound};
 use crate::storage::{Closing, Opened, Outbox, Storage};
@@ -110,7 +110,7 @@ pub async fn start(config: Config) -> Result<Handle, Failure> {
         begin.engine(&site, wires, storage.clone(), outbox.clone(), events.clone());
     let (will, ended) = begin.gateway(site, state, socket, engine, sources).await?;
     let pump = server.map(|server| {
-        let dial = Rumqttc::new(&server, &client, &will, incoming);
+        let dial = Client::new(&server, &client, &will, incoming);
         (mqtt, pump(dial, will, ears, storage, outbox, up))
     });
     #[cfg(feature = "broker")]
@@ -133,7 +133,7 @@ pub async fn start(config: Config) -> Result<Handle, Failure> {
 }
 
 fn pump(
-    dial: Rumqttc,
+    dial: Client,
     offline: Publication,
     ears: Ears,
     storage: Storage,

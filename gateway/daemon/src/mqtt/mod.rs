@@ -13,19 +13,19 @@
 //!   keep no common time with those of other gateways.
 //! - Only [`limits::VOLATILE`] publications that are not durable wait; the oldest go first.
 //!
-//! [`Rumqttc`] is the only part that knows the library underneath.
+//! [`Client`] is the only part that knows the library underneath.
 
 mod backoff;
+mod client;
 mod line;
 mod pump;
-mod rumqtt;
 mod tls;
 mod window;
 
 pub use backoff::Backoff;
+pub use client::{Client, Server};
 pub use line::{Dial, Happening, Incoming, Line};
 pub use pump::{Ears, Mqtt, Settings, run};
-pub use rumqtt::{Rumqttc, Server};
 pub use tls::TlsError;
 
 /// The bounds, with their reasons.

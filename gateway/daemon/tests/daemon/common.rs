@@ -1,7 +1,7 @@
 //! What the tests share: a real broker of another maker, and something that listens to it.
 
 use capmesh_gateway::{Commit, Publication, Token};
-use capmesh_gatewayd::mqtt::{self, Backoff, Incoming, Mqtt, Rumqttc, Server, Settings};
+use capmesh_gatewayd::mqtt::{self, Backoff, Client, Incoming, Mqtt, Server, Settings};
 use capmesh_gatewayd::storage::{Opened, Storage};
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
@@ -153,7 +153,7 @@ impl Pump {
         let (sender, incoming) = mpsc::channel(64);
         let (up_sender, up) = mpsc::unbounded_channel();
         let offline = publication("test/status", "offline", true);
-        let dial = Rumqttc::new(server, "capmesh-test", &offline, sender);
+        let dial = Client::new(server, "capmesh-test", &offline, sender);
         let short = Backoff::new(Duration::from_millis(50), Duration::from_millis(200));
         let settings = Settings { offline, backoff: short };
         let (storage, outbox) = (opened.storage.clone(), opened.outbox.clone());

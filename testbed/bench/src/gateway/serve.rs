@@ -8,7 +8,7 @@ use capmesh_coap::endpoint::{Config as EndpointConfig, Endpoint, Event, Output, 
 use capmesh_coap::server::{Route, Server, ServerConfig};
 use capmesh_gateway::bridge::{Arrival, Bridge, Config, InboxResource, Notice, Outgoing, Place};
 use capmesh_gateway::store::Store;
-use capmesh_gatewayd::mqtt::{self, Backoff, Mqtt, Rumqttc, Settings};
+use capmesh_gatewayd::mqtt::{self, Backoff, Client, Mqtt, Settings};
 use capmesh_gatewayd::storage::{Opened, Outbox, Storage};
 use capmesh_session::{Config as SessionConfig, Peer, SecureEndpoint, Sessions};
 use capmesh_wire::plan::Delivery;
@@ -131,7 +131,7 @@ impl Gateway {
             credentials: None,
             tls: None,
         };
-        let dial = Rumqttc::new(&server, "capmesh-bench", &bridge.will(), incoming);
+        let dial = Client::new(&server, "capmesh-bench", &bridge.will(), incoming);
         let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         let settings = Settings { offline: bridge.will(), backoff };
         let pump = mqtt::run(dial, settings, ears, storage.clone(), outbox.clone(), up);
