@@ -23,9 +23,27 @@ pub enum Size {
     Large,
 }
 
-type Small<G> = SecureEndpoint<Sessions<Members, G, 128, 16>, MTU, 512, 64, 16, 2_048, 262_144>;
+impl Size {
+    /// Batches of `every` wires that may wait for their commit: fewer than there are requests that can be
+    /// answered later, so that what comes then is refused with a time to try again, and not passed over in
+    /// silence.
+    #[must_use]
+    pub const fn held(self) -> usize {
+        match self {
+            Self::Small => 256,
+            Self::Large => 2_048,
+        }
+    }
+}
+
+/// Requests that are not answered, of each size.
+const SMALL: usize = 320;
+const LARGE: usize = 2_560;
+const _: () = assert!(Size::Small.held() < SMALL && Size::Large.held() < LARGE);
+
+type Small<G> = SecureEndpoint<Sessions<Members, G, 128, 16>, MTU, 512, SMALL, 16, 2_048, 262_144>;
 type Large<G> =
-    SecureEndpoint<Sessions<Members, G, 1_024, 64>, MTU, 4_096, 512, 16, 16_384, 1_048_576>;
+    SecureEndpoint<Sessions<Members, G, 1_024, 64>, MTU, 4_096, LARGE, 16, 16_384, 1_048_576>;
 
 /// Makes an endpoint. It is put together on the stack, several times over in a build without
 /// optimisation, before it moves to the heap: a thread that makes a small one needs 16 MB of stack, a

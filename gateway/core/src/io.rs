@@ -91,6 +91,9 @@ pub enum Output<'b> {
     },
     /// Something has changed, for whoever watches.
     Event(api::Event),
+    /// There were more changes than are kept, and some are missing: whoever watches has to look everything
+    /// up anew.
+    Missed,
 }
 
 /// Names a commit. Later ones are larger.

@@ -48,7 +48,7 @@ mod reconcile;
 pub mod rows;
 pub mod store;
 
-pub use gateway::{Config, Gateway, Keys};
+pub use gateway::{Config, EVENTS, Gateway, Keys, OUTPUTS, REQUESTS};
 pub use io::{Change, Commit, Failed, Input, Output, Publication, RequestId, Token};
 pub use nodes::Liveness;
 pub use rows::{Row, Rows};

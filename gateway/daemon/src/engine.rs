@@ -138,6 +138,7 @@ impl Engine {
                     }
                 }
                 Output::Event(event) => self.events.push(event),
+                Output::Missed => self.events.missed(),
             }
         }
     }
@@ -158,12 +159,11 @@ impl Engine {
         self.tell_outbox(gateway, NOTICEABLE);
     }
 
-    fn receive(&self, socket: &Socket, gateway: &mut Gateway) {
-        let started = self.started;
+    fn receive(&mut self, socket: &Socket, gateway: &mut Gateway) {
         socket.read(|from, bytes| {
-            let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-            let now = Instant::from_micros(micros);
-            gateway.handle(now, Input::Datagram { from, via: Via::Unicast, bytes });
+            gateway.handle(self.now(), Input::Datagram { from, via: Via::Unicast, bytes });
+            // The endpoint keeps few replies: each datagram's are sent before the next one is taken.
+            self.drain(socket, gateway);
         });
     }
 

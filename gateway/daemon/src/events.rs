@@ -20,6 +20,9 @@ const LINES: usize = 200;
 /// How far a watcher may be behind, in times: some seconds.
 const BEHIND: usize = 64;
 
+/// What a watcher is given when changes are missing: its stream ends.
+pub const MISSED: &str = "";
+
 /// Gathers changes and gives them out.
 #[derive(Clone, Debug)]
 pub struct Events {
@@ -59,6 +62,13 @@ impl Events {
         if self.is_watched() {
             self.gathered.lock().unwrap_or_else(PoisonError::into_inner).push(event);
         }
+    }
+
+    /// Changes are missing: whoever watches is let go, comes again, and is shown everything.
+    pub fn missed(&self) {
+        *self.gathered.lock().unwrap_or_else(PoisonError::into_inner) = Gathered::default();
+        // Nobody watches any more.
+        let _ = self.out.send(MISSED.into());
     }
 
     /// Whether anybody watches.
@@ -190,6 +200,19 @@ mod tests {
         assert!(all.text().contains("\"published\":99999"));
         all.push(gone("a"));
         assert_eq!(all.text().matches("data: ").count(), 2);
+    }
+
+    #[tokio::test]
+    async fn watchers_are_let_go_when_changes_are_missing() {
+        let events = Events::new();
+        let mut watcher = events.watch();
+        events.push(gone("forgotten"));
+        events.missed();
+        assert_eq!(&*watcher.recv().await.unwrap(), MISSED);
+        let running = tokio::spawn(events.clone().run());
+        events.push(gone("after"));
+        assert!(!watcher.recv().await.unwrap().contains("forgotten"));
+        running.abort();
     }
 
     #[tokio::test]

@@ -210,6 +210,7 @@ impl Begin<'_> {
         about.registry = self.config.registry;
         about.roster = Some(site.roster);
         let size = if self.config.members > 100 { Size::Large } else { Size::Small };
+        about.held = size.held();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(Failure::Machine)?;
         let (begun, has_begun) = oneshot::channel();

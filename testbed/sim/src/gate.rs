@@ -255,7 +255,7 @@ impl Gate {
                 Some(Output::Publish(publication)) if self.is_connected => {
                     self.publish(publication, false);
                 }
-                Some(Output::Publish(_) | Output::Subscribe(_)) => {}
+                Some(Output::Publish(_) | Output::Missed | Output::Subscribe(_)) => {}
             }
         }
         begun

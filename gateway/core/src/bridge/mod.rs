@@ -11,7 +11,7 @@
 //! outbox) and the cursor that says they are there. Many batches share a commit. So neither a crash here
 //! nor one at the node loses or doubles a message on its way to the outbox; from there to the broker it
 //! goes with QoS 1. When [`OUTBOX`] publications wait, when the transaction that is open is full, or when
-//! [`HELD`] batches wait for theirs, a batch is refused with 5.03 and a time to try again: without a broker
+//! [`Config::held`] batches wait for theirs, a batch is refused with 5.03 and a time to try again: without a broker
 //! the messages of `every` wires stay where they are produced.
 //!
 //! `latest`: a message is published at once. One that cannot be (no connection, or the shell takes none)
@@ -62,12 +62,9 @@ use std::collections::{BTreeMap, VecDeque};
 use tap::Taps;
 use topics::{Meant, Topics};
 
-/// Publications that may wait in the shell's durable outbox before producers are told to hold: two
-/// seconds of all that a gateway is made for.
-pub const OUTBOX: u64 = 65_536;
-
-/// Batches that wait for their commit: as many requests as are answered later.
-pub const HELD: usize = 4_096;
+/// Publications that may wait in the shell's durable outbox before producers are told to hold: half a
+/// second of all that a gateway is made for. More would only make what waits older.
+pub const OUTBOX: u64 = 16_384;
 
 /// Messages of a feed that are not acknowledged.
 pub const FEED: usize = 256;
@@ -80,6 +77,10 @@ pub const LOG: usize = 256;
 
 /// How long a request over MQTT may take.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Batches that are acknowledged in one call: an endpoint has room for eight replies that nobody has
+/// taken from it, and there may be some already.
+pub const ACKNOWLEDGED: usize = 4;
 
 /// How often what is retained may change, and a value be shown to watchers.
 pub const PACE: Duration = Duration::from_millis(100);
@@ -100,6 +101,8 @@ pub struct Config {
     pub url: Option<String>,
     /// Bytes of a batch: what fits a datagram beside CoAP's and OSCORE's heads.
     pub batch_bytes: u16,
+    /// Batches that may wait for their commit ([`Size::held`](crate::endpoint::Size::held)).
+    pub held: usize,
 }
 
 /// A wire that leaves the mesh.
@@ -190,17 +193,17 @@ impl Bridge {
         let counters = MqttView { most: OUTBOX, ..MqttView::default() };
         Self {
             topics,
-            config,
             up: false,
             takes: true,
             watched: false,
             subscribe: false,
             counters,
-            taps: Taps::new(state),
+            taps: Taps::new(state, config.held),
             feeds: Feeds::new(state),
             requests: Requests::default(),
             retained: Retained::default(),
             log: VecDeque::new(),
+            config,
         }
     }
 
@@ -289,6 +292,13 @@ impl Bridge {
         });
     }
 
+    /// Acknowledges batches whose commit is durable: at most [`ACKNOWLEDGED`], for which the endpoint has
+    /// room. To be called again once the endpoint has given out everything, as long as
+    /// [`Bridge::poll_timeout`] says so.
+    pub fn acknowledge<P>(&mut self, now: Instant, store: &Store, link: &mut dyn Outbox<P>) {
+        self.taps.answer_held(now, store, link, &mut self.counters);
+    }
+
     /// What is to be done; to be called until there is nothing. `peer` says who is behind a node's id.
     /// The work is bounded by what has come due since the last call.
     pub fn poll<P: Copy>(
@@ -298,7 +308,6 @@ impl Bridge {
         link: &mut dyn Outbox<P>,
         peer: &dyn Fn(NodeId) -> Option<P>,
     ) -> Option<Notice> {
-        self.taps.answer_held(now, store, link, &mut self.counters);
         self.feeds.send(now, store, link, peer);
         self.requests.expire(now);
         if let Some((ticket, request)) = self.requests.next() {
@@ -332,6 +341,7 @@ impl Bridge {
         let connected = self.up && self.takes;
         let at_once = (self.subscribe && self.up)
             || self.requests.is_ready(connected)
+            || self.taps.may_answer()
             || connected && (!self.log.is_empty() || self.taps.is_unsent());
         if at_once {
             return Some(Instant::ZERO);

@@ -24,6 +24,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// How long changes are gathered before it is decided anew.
 const GATHER: Duration = Duration::from_millis(100);
 
+/// What the counter begins with that says when a pipeline was deployed.
+const DEPLOYED: &str = "deployed/";
+
 /// How many revisions are reserved at a time.
 const RESERVED: u32 = 64;
 
@@ -141,6 +144,11 @@ impl Gateway {
                 self.planned.reserved = Revision(number);
             }
             (b"next", Ok(number)) => self.next = InstanceId(number),
+            _ if key.starts_with(DEPLOYED.as_bytes()) => {
+                let name = core::str::from_utf8(key).ok().and_then(|k| k.strip_prefix(DEPLOYED));
+                let at = value.try_into().map(u64::from_be_bytes);
+                self.deployed.extend(name.map(str::to_owned).zip(at.ok()));
+            }
             _ => {
                 let name =
                     key.strip_prefix(b"pin/").and_then(|name| core::str::from_utf8(name).ok());
@@ -370,6 +378,21 @@ impl Gateway {
     fn put_counter(&mut self, name: &str, number: u32) {
         let bytes = number.to_be_bytes().to_vec();
         self.planned.token = self.store.put(Key::new(Table::Counters, name), bytes);
+    }
+
+    /// A pipeline is deployed now, or none any more.
+    pub(super) fn note_deployed(&mut self, now: Instant, name: &str, is_there: bool) {
+        let key = Key::new(Table::Counters, format!("{DEPLOYED}{name}"));
+        match self.unix_millis(now).filter(|_| is_there) {
+            Some(at) => {
+                self.deployed.insert(name.to_owned(), at);
+                self.store.put(key, at.to_be_bytes().to_vec());
+            }
+            None if self.deployed.remove(name).is_some() => {
+                self.store.delete(key);
+            }
+            None => {}
+        }
     }
 
     /// Pins an instance to a node, or to none.

@@ -257,6 +257,7 @@ impl Gateway {
             return;
         }
         self.store.put(Key::new(Table::Pipelines, &name), text.into_bytes());
+        self.note_deployed(now, &name, true);
         self.adopt_decision(now, decision);
         let view = self.pipeline_view(&name, None, false);
         let answer = view.map(|pipeline| api::Deployed { dry_run, pipeline, plan });
@@ -281,6 +282,7 @@ impl Gateway {
             return;
         }
         self.store.delete(Key::new(Table::Pipelines, name));
+        self.note_deployed(now, name, false);
         let decision = self.decide(&self.pipelines, &self.pins);
         self.adopt_decision(now, decision);
         self.event(api::Event::Gone(api::Gone::Pipeline(name.to_owned())));

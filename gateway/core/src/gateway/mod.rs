@@ -38,13 +38,24 @@ use capmesh_wire::{Digest, Epoch, InstanceId, Instant, NodeId, Revision, Role};
 use core::net::SocketAddr;
 use core::time::Duration;
 use deploy::Deploying;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Migrations that are over and are remembered.
 const OVER: usize = 50;
 
 /// Nodes that are looked after in one call.
 const ATTENDED: usize = 32;
+
+/// Requests of people and programs, however they came, that are not answered. What comes then is refused
+/// with a time to try again.
+pub const REQUESTS: usize = 1_024;
+
+/// Outputs that wait for the shell. Answers beyond are not given: the shell does not poll, and whoever
+/// waits there is told that it took too long.
+pub const OUTPUTS: usize = 2_048;
+
+/// Events among them. Further ones are left out, and [`Output::Missed`] follows.
+pub const EVENTS: usize = 512;
 
 /// What a gateway is told about itself.
 #[derive(Clone, Debug)]
@@ -70,6 +81,9 @@ pub struct Config {
     pub calm: Duration,
     /// What counts how much when it is decided what runs where.
     pub weights: Weights,
+    /// Batches that may wait for their commit: what the endpoint has room for
+    /// ([`Size::held`](crate::endpoint::Size::held)). A small one's.
+    pub held: usize,
 }
 
 impl Config {
@@ -87,6 +101,7 @@ impl Config {
             liveness: Liveness::default(),
             calm: Duration::from_secs(30),
             weights: Weights::default(),
+            held: crate::endpoint::Size::Small.held(),
         }
     }
 }
@@ -135,6 +150,8 @@ pub struct Gateway {
     roster_told: Option<Revision>,
     nodes: Nodes,
     pipelines: BTreeMap<String, Pipeline>,
+    /// When each was deployed, in milliseconds since 1970, if the time was known.
+    deployed: BTreeMap<String, u64>,
     catalog: Catalog,
     /// What runs where: the owners of instances.
     rows: Rows,
@@ -160,7 +177,12 @@ pub struct Gateway {
     /// Answers that wait for a commit.
     promised: Vec<(Token, RequestId, api::Answer)>,
     outputs: VecDeque<Output<'static>>,
-    /// Requests that came over MQTT.
+    /// How many of them are events, and whether some were left out.
+    events: usize,
+    missed: bool,
+    /// Requests that are not answered.
+    requests: BTreeSet<RequestId>,
+    /// Those of them that came over MQTT.
     tickets: BTreeMap<RequestId, Ticket>,
     ticket: u64,
     random: u64,
@@ -194,6 +216,7 @@ impl Gateway {
                 version: config.version.clone(),
                 url: config.url.clone(),
                 batch_bytes: 900,
+                held: config.held,
             },
             &state,
         );
@@ -214,6 +237,7 @@ impl Gateway {
             roster_told: None,
             nodes: Nodes::new(config.liveness),
             pipelines: BTreeMap::new(),
+            deployed: BTreeMap::new(),
             catalog: Catalog::new(),
             rows: Rows::default(),
             ends: Ends::default(),
@@ -233,6 +257,9 @@ impl Gateway {
             notes: notes::Notes::default(),
             promised: Vec::new(),
             outputs: VecDeque::new(),
+            events: 0,
+            missed: false,
+            requests: BTreeSet::new(),
             tickets: BTreeMap::new(),
             ticket: 0,
             random: number(0) | 1,
@@ -272,8 +299,7 @@ impl Gateway {
     /// be as long as a datagram ([`endpoint::MTU`](crate::endpoint::MTU)).
     pub fn poll<'b>(&mut self, now: Instant, buf: &'b mut [u8]) -> Option<Output<'b>> {
         loop {
-            self.advance(now);
-            if let Some(output) = self.outputs.pop_front() {
+            if let Some(output) = self.next_output() {
                 return Some(output);
             }
             match self.link.poll(now, buf) {
@@ -287,6 +313,12 @@ impl Gateway {
                 }
                 None => {}
             }
+            // Only now: the endpoint has room for a few replies only, and has given all of them out.
+            self.advance(now);
+            let is_due = self.link.poll_timeout().is_some_and(|at| at <= now);
+            if is_due || !self.outputs.is_empty() {
+                continue;
+            }
             if let Some(commit) = self.store.poll(now) {
                 return Some(Output::Commit(commit));
             }
@@ -299,7 +331,7 @@ impl Gateway {
     /// When there is something to do next, if nothing else happens.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if !self.outputs.is_empty() {
+        if !self.outputs.is_empty() || self.missed {
             return Some(Instant::ZERO);
         }
         [
@@ -357,7 +389,9 @@ impl Gateway {
     }
 
     fn advance_bridge(&mut self, now: Instant) {
-        loop {
+        self.bridge.acknowledge::<Peer>(now, &self.store, &mut *self.link);
+        // What has no room stays in the bridge, which has bounds of its own.
+        while self.outputs.len() < OUTPUTS {
             let Self { bridge, store, link, nodes, .. } = self;
             let peer = |id: NodeId| {
                 let node = nodes.get(id).filter(|node| node.is_up())?;
@@ -442,14 +476,34 @@ impl Gateway {
     }
 
     fn answer(&mut self, id: RequestId, result: Result<api::Answer, api::Refusal>) {
+        self.requests.remove(&id);
         match self.tickets.remove(&id) {
             Some(ticket) => self.bridge.answered(ticket, &result),
-            None => self.outputs.push_back(Output::Answer { id, result }),
+            None if self.outputs.len() < OUTPUTS => {
+                self.outputs.push_back(Output::Answer { id, result });
+            }
+            None => {}
         }
     }
 
     fn event(&mut self, event: api::Event) {
+        if self.events >= EVENTS || self.outputs.len() >= OUTPUTS {
+            self.missed = true;
+            return;
+        }
+        self.events += 1;
         self.outputs.push_back(Output::Event(event));
+    }
+
+    fn next_output(&mut self) -> Option<Output<'static>> {
+        let output = self.outputs.pop_front();
+        if matches!(output, Some(Output::Event(_))) {
+            self.events -= 1;
+        }
+        if output.is_none() && core::mem::take(&mut self.missed) {
+            return Some(Output::Missed);
+        }
+        output
     }
 
     /// A number that nobody can foresee who does not know the seed; for jitter.

@@ -2,7 +2,7 @@
 
 use super::attend::command;
 use super::decide::Why;
-use super::{Gateway, Purpose, adopt};
+use super::{Gateway, Purpose, REQUESTS, adopt};
 use crate::api::{self, Refusal, RefusalCode, Request};
 use crate::asks::{self, Answer};
 use crate::io::RequestId;
@@ -23,6 +23,13 @@ impl Gateway {
             self.answer(id, Err(refusal));
             return;
         }
+        if self.requests.len() >= REQUESTS {
+            let message = "there are too many requests already";
+            let refusal = Refusal::new(RefusalCode::Busy, message).retry_in(1_000);
+            self.answer(id, Err(refusal));
+            return;
+        }
+        self.requests.insert(id);
         match request {
             Request::Deploy(deploy) => self.begin_deploy(now, id, deploy),
             Request::Undeploy(on) => self.undeploy(now, id, &on.pipeline),

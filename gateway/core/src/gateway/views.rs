@@ -197,7 +197,7 @@ impl Gateway {
         Some(PipelineView {
             name: name.to_owned(),
             state,
-            deployed_at: None,
+            deployed_at: self.deployed.get(name).copied(),
             instances: views.iter().map(|view| view.path.clone()).collect(),
             running: u32::try_from(running).unwrap_or(u32::MAX),
             wires: pipeline

@@ -68,6 +68,16 @@ fn nothing_is_acknowledged_before_it_is_durable() {
 }
 
 #[test]
+fn however_many_share_a_commit_each_is_told_at_once() {
+    let machines: Vec<u8> = (2..42).collect();
+    let nodes = machines.iter().map(|m| Node::new(*m, Every, 20, Dice::new(u64::from(*m))));
+    let mut world = mesh(9, Faults::NONE, nodes.collect());
+    gate(&mut world).set_wires(at(0), taps(&machines, Every), vec![]);
+    settle(&mut world, &machines);
+    assert_eq!(gate(&mut world).dropped_replies(), 0);
+}
+
+#[test]
 fn a_gateway_that_lost_its_state_goes_on_where_the_node_is() {
     let mut world = mesh(2, Faults::NONE, vec![Node::new(2, Every, 40, Dice::new(2))]);
     gate(&mut world).set_wires(at(0), taps(&[2], Every), vec![]);

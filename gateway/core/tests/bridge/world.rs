@@ -148,6 +148,7 @@ impl Gate {
             version: "0.1.0".to_owned(),
             url: Some("http://gw/".to_owned()),
             batch_bytes: 1_024,
+            held: 256,
         };
         let coap = CoapConfig { nstart: 8, amplification: 0, ..CoapConfig::default() };
         let mut bridge = Bridge::new(config, &disk.state);
@@ -172,6 +173,11 @@ impl Gate {
         incoming: Vec<Incoming>,
     ) {
         self.bridge.set_wires(now, outgoing, incoming, &mut self.store);
+    }
+
+    /// Replies that were dropped because the endpoint keeps few.
+    pub(crate) fn dropped_replies(&self) -> u32 {
+        self.core.stats().not_polled
     }
 
     pub(crate) fn mqtt(&mut self, now: Instant, topic: &str, payload: &str) {
@@ -206,6 +212,7 @@ impl Gate {
             self.apply(transaction);
         }
         let peer = |node: NodeId| Some(address(node.as_bytes()[0]));
+        self.bridge.acknowledge::<SocketAddr>(now, &self.store, &mut *self.core);
         while let Some(notice) = self.bridge.poll(now, &mut self.store, &mut *self.core, &peer) {
             self.notices.push(notice);
         }
@@ -444,10 +451,10 @@ impl Machine for Party {
     fn poll(&mut self, now: Instant, buf: &mut [u8]) -> Option<(SocketAddr, usize)> {
         loop {
             let output = match self {
-                Self::Gate(gate) => {
+                Self::Gate(gate) => gate.core.poll(now, buf).or_else(|| {
                     gate.turn(now);
                     gate.core.poll(now, buf)
-                }
+                }),
                 Self::Node(node) => {
                     node.turn(now);
                     node.core.poll(now, buf)

@@ -1,7 +1,7 @@
 //! Server-sent events.
 
 use super::{Refused, Shared};
-use crate::events::write_event;
+use crate::events::{MISSED, write_event};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
@@ -60,6 +60,7 @@ impl Watcher {
     async fn next(&mut self) -> Option<Bytes> {
         tokio::select! {
             changes = self.changes.recv() => match changes {
+                Ok(text) if &*text == MISSED => None,
                 Ok(text) => Some(Bytes::copy_from_slice(text.as_bytes())),
                 // It comes again and sees everything.
                 Err(RecvError::Lagged(_) | RecvError::Closed) => None,

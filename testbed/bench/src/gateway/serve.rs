@@ -7,6 +7,7 @@ use capmesh_coap::echo::EchoKey;
 use capmesh_coap::endpoint::{Config as EndpointConfig, Endpoint, Event, Output, Via};
 use capmesh_coap::server::{Route, Server, ServerConfig};
 use capmesh_gateway::bridge::{Arrival, Bridge, Config, InboxResource, Notice, Outgoing, Place};
+use capmesh_gateway::endpoint::Size;
 use capmesh_gateway::store::Store;
 use capmesh_gatewayd::mqtt::{self, Backoff, Client, Mqtt, Settings};
 use capmesh_gatewayd::storage::{Opened, Outbox, Storage};
@@ -25,7 +26,7 @@ const MTU: usize = 1280;
 
 /// Of the size that the gateway's own has for 1,000 nodes (`gateway/core/src/endpoint.rs`).
 type Link =
-    SecureEndpoint<Sessions<Members, OsRng, 1_024, 64>, MTU, 4_096, 512, 16, 16_384, 1_048_576>;
+    SecureEndpoint<Sessions<Members, OsRng, 1_024, 64>, MTU, 4_096, 2_560, 16, 16_384, 1_048_576>;
 
 /// Datagrams that are taken before anything else is done.
 const AT_ONCE: usize = 64;
@@ -120,6 +121,7 @@ impl Gateway {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             url: None,
             batch_bytes: 1_024,
+            held: Size::Large.held(),
         };
         let bridge = Bridge::new(config, &state);
         let (mqtt, ears) = Mqtt::new();
@@ -155,7 +157,7 @@ impl Gateway {
         let mut buf = [0; 2_048];
         loop {
             gateway.take(&mut buf);
-            let timeout = gateway.turn(&mut buf);
+            let timeout = gateway.turn();
             tokio::select! {
                 readable = gateway.socket.readable() => readable?,
                 Some((token, result)) = committed.recv() => {
@@ -195,6 +197,8 @@ impl Gateway {
             let Ok((len, from)) = self.socket.try_recv_from(buf) else { return };
             let datagram = buf.get(..len).unwrap_or_default();
             self.handle(from, datagram);
+            // The endpoint keeps few replies.
+            self.send();
         }
     }
 
@@ -214,12 +218,27 @@ impl Gateway {
         server.handle(now, &mut **link, &mut routes, event, &mut body);
     }
 
+    fn send(&mut self) {
+        let (now, mut buf) = (self.now(), [0; MTU]);
+        let Self { link, bridge, store, .. } = self;
+        while let Some(output) = link.poll(now, &mut buf) {
+            match output {
+                Output::Transmit { to, len } => {
+                    // What does not go is lost, as datagrams are.
+                    let _ = self.socket.try_send_to(buf.get(..len).unwrap_or_default(), to);
+                }
+                Output::Outcome(outcome) => drop(bridge.outcome(now, &outcome, store)),
+            }
+        }
+    }
+
     /// Does what there is to do, and says how long there will be nothing.
-    fn turn(&mut self, buf: &mut [u8]) -> Duration {
+    fn turn(&mut self) -> Duration {
         let now = self.now();
         self.bridge.outbox(self.outbox.waiting(), true);
         let Self { link, bridge, store, .. } = self;
-        while let Some(notice) = bridge.poll(now, store, &mut **link, &|_| None) {
+        bridge.acknowledge::<Peer>(now, store, &mut **link);
+        while let Some(notice) = bridge.poll::<Peer>(now, store, &mut **link, &|_| None) {
             match notice {
                 Notice::Publish(publication) => self.mqtt.publish(publication),
                 Notice::Subscribe(filters) => self.mqtt.subscribe(filters),
@@ -229,15 +248,8 @@ impl Gateway {
         if let Some(commit) = store.poll(now) {
             self.storage.commit(commit);
         }
-        while let Some(output) = link.poll(now, buf) {
-            match output {
-                Output::Transmit { to, len } => {
-                    // What does not go is lost, as datagrams are.
-                    let _ = self.socket.try_send_to(buf.get(..len).unwrap_or_default(), to);
-                }
-                Output::Outcome(outcome) => drop(bridge.outcome(now, &outcome, store)),
-            }
-        }
+        self.send();
+        let Self { link, bridge, store, .. } = self;
         let due = [link.poll_timeout(), bridge.poll_timeout(), store.poll_timeout()];
         let due = due.into_iter().flatten().min().unwrap_or(Instant::MAX);
         due.saturating_since(now).min(Duration::from_secs(1))

@@ -5,7 +5,7 @@ mod one;
 use super::cursor::Cursor;
 use super::inbox::{Received, answer};
 use super::topics::{Place, Topics};
-use super::{HELD, OUTBOX, Outgoing, PACE, RETRY, millis};
+use super::{ACKNOWLEDGED, OUTBOX, Outgoing, PACE, RETRY, millis};
 use crate::api::{MqttView, TopicView, ValueView};
 use crate::io::{Publication, Token};
 use crate::store::{Key, Store, Table};
@@ -37,6 +37,10 @@ pub(super) struct Taps {
     restored: BTreeMap<TapId, Cursor>,
     /// In the order of their tokens.
     held: VecDeque<Held>,
+    /// How many of them there may be.
+    most_held: usize,
+    /// The first of them can be answered.
+    may_answer: bool,
     /// Requests that are to be left unanswered, until the endpoint is told.
     ignored: Vec<Responder>,
     /// Publications in commits that are not durable, in the order of their tokens, and their sum.
@@ -52,11 +56,11 @@ pub(super) struct Taps {
 }
 
 impl Taps {
-    pub(super) fn new(state: &BTreeMap<Key, Vec<u8>>) -> Self {
+    pub(super) fn new(state: &BTreeMap<Key, Vec<u8>>, most_held: usize) -> Self {
         let cursors = state.iter().filter(|(key, _)| key.table == Table::Cursors);
         let restored = cursors
             .filter_map(|(key, value)| Some((parse_key(&key.bytes)?, Cursor::from_bytes(value)?)));
-        Self { restored: restored.collect(), ..Self::default() }
+        Self { restored: restored.collect(), most_held, ..Self::default() }
     }
 
     /// Takes other wires, and gives the names of the nodes where there are others than before.
@@ -100,7 +104,7 @@ impl Taps {
     ) -> Result<Received, Problem<'static>> {
         let id = (way.consumer, batch.stream);
         let room = self.room(counters);
-        let crowded = self.held.len() >= HELD || !store.has_room();
+        let crowded = self.held.len() >= self.most_held || !store.has_room();
         let Some(tap) = self.taps.get_mut(&id) else {
             return Err(Problem::new(ErrorCode::UnknownStream));
         };
@@ -113,7 +117,7 @@ impl Taps {
                 self.unsent.push_back(id);
             }
             // If there are too many, the endpoint forgets them by itself.
-            self.ignored.extend(way.responder.filter(|_| self.ignored.len() < HELD));
+            self.ignored.extend(way.responder.filter(|_| self.ignored.len() < self.most_held));
             self.note(id);
             return Ok(Received::Later);
         }
@@ -164,7 +168,12 @@ impl Taps {
         }
     }
 
-    /// Acknowledges what has become durable.
+    /// Whether something has become durable and is not acknowledged, as of the last look.
+    pub(super) const fn may_answer(&self) -> bool {
+        self.may_answer
+    }
+
+    /// Acknowledges what has become durable, at most [`ACKNOWLEDGED`] batches.
     pub(super) fn answer_held<P>(
         &mut self,
         now: Instant,
@@ -181,7 +190,9 @@ impl Taps {
             counters.waiting = counters.waiting.saturating_add(sum);
         }
         let room = self.room(counters);
-        while let Some(held) = self.held.pop_front_if(|held| store.is_durable(held.token)) {
+        for _ in 0..ACKNOWLEDGED {
+            let first = self.held.pop_front_if(|held| store.is_durable(held.token));
+            let Some(held) = first else { break };
             let verdict = match self.taps.get_mut(&held.tap) {
                 Some(tap) => {
                     tap.committed = tap.committed.max(held.up_to);
@@ -191,6 +202,7 @@ impl Taps {
             };
             answer(now, link, held.responder, &verdict);
         }
+        self.may_answer = self.held.front().is_some_and(|held| store.is_durable(held.token));
     }
 
     /// The next message of a `latest` wire.
