@@ -59,6 +59,22 @@ impl Adoption {
         self.peer == peer && self.site == adopt.site.as_slice() && self.roster == adopt.roster
     }
 
+    /// Whether it ends if this peer begins anew: with the roster of then, which the peer may not have any
+    /// more, it would be in the way until it is given up.
+    pub(super) fn gives_way_to(&self, peer: Peer) -> bool {
+        self.peer == peer && !matches!(self.stage, Stage::Keeping { .. })
+    }
+
+    /// The extent that is to be given back if it ends here.
+    pub(super) fn leftover(&self) -> Option<ExtentId> {
+        match &self.stage {
+            Stage::Allocate => None,
+            Stage::Fetch(download) => download.extent(),
+            Stage::Keep(place) | Stage::Keeping { place, .. } => place.extent(),
+            Stage::Over { leftover, .. } => *leftover,
+        }
+    }
+
     pub(super) const fn download(&mut self) -> Option<&mut Download> {
         match &mut self.stage {
             Stage::Fetch(download) => Some(download),

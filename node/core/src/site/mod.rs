@@ -267,19 +267,24 @@ impl Site {
     ///
     /// # Errors
     /// [`ErrorCode::WrongState`] if the node belongs to a site, [`ErrorCode::Untrusted`] without the
-    /// claim, [`ErrorCode::Busy`] while it is being adopted by somebody else.
+    /// claim, [`ErrorCode::Busy`] while it is being adopted by somebody else. Who adopts it may begin
+    /// anew, with another roster.
     pub fn adopt(&mut self, store: &Store, peer: Peer, adopt: &Adopt<'_>) -> Result<(), Reason> {
         if self.is_adopted(store) {
             return Err(Reason::new(ErrorCode::WrongState).because("it belongs to a site already"));
         }
         match &self.adoption {
-            Some(adoption) if adoption.is(peer, adopt) => Ok(()),
-            Some(_) => Err(Reason::retry(ErrorCode::Busy, RETRY_MS)),
-            None => {
-                self.adoption = Some(Box::new(Adoption::begin(&self.own, peer, adopt)?));
-                Ok(())
+            Some(adoption) if adoption.is(peer, adopt) => return Ok(()),
+            Some(adoption) if !adoption.gives_way_to(peer) => {
+                return Err(Reason::retry(ErrorCode::Busy, RETRY_MS));
             }
+            _ => {}
         }
+        let next = Adoption::begin(&self.own, peer, adopt)?;
+        if let Some(before) = self.adoption.replace(Box::new(next)) {
+            self.discard(before.leftover());
+        }
+        Ok(())
     }
 
     /// Takes a response if it is to a request of this machine's. Says whether it was.

@@ -188,6 +188,24 @@ mod adoption {
     }
 
     #[test]
+    fn who_has_another_roster_by_now_begins_anew() {
+        for more in [0, 60] {
+            // The gateway was killed when the node had begun to fetch, and has only the newer one.
+            let (old, new) = (long_roster(7, more), long_roster(8, more));
+            let mut world = fresh(&new);
+            adopt(world.machine(address(1)), GATEWAY, &old, true).unwrap();
+            run(&mut world, 1, 10, |_| false);
+            let party = world.machine(address(1));
+            assert_eq!(adopt(party, 2, &new, true), Err(ErrorCode::Busy));
+            assert_eq!(adopt(party, GATEWAY, &new, true), Ok(()));
+            assert!(run(&mut world, 1, 10, |party| party.roster_version() == Some(8)));
+            let party = world.machine(address(1));
+            party.settle(Instant::from_secs(1_000));
+            assert_eq!(party.store.extents(party.nor.bytes()).count(), usize::from(more > 0));
+        }
+    }
+
+    #[test]
     fn the_power_may_go_at_every_operation() {
         for roster in [roster(7, EVERYBODY), long_roster(7, 20)] {
             for after in 0.. {
