@@ -141,6 +141,8 @@ impl Gateway {
                 let request = command(&Command::Restore(Restore { target, snapshot, from }));
                 self.say(now, at, TARGET, migration.to, request);
             }
+            // When it is back it is told by its row; until then the instance may have to go on elsewhere.
+            Step::Start if self.is_gone(migration.to) => self.enter(now, at, Step::Release),
             Step::Start if is_due => {
                 let (to, instance) = (migration.to, migration.instance);
                 let request = self.start_command(at, false);
@@ -270,6 +272,10 @@ impl Gateway {
             let stop = Command::Stop(Target { instance, epoch: new });
             self.say(now, at, TARGET, to, command(&stop));
         }
+    }
+
+    fn is_gone(&self, id: NodeId) -> bool {
+        self.nodes.get(id).is_none_or(|node| node.presence == Presence::Lost)
     }
 
     fn enter(&mut self, now: Instant, at: usize, step: Step) {

@@ -1,6 +1,7 @@
 //! A node is lost: its instances begin anew elsewhere, go on from a checkpoint, or wait.
 
-use super::{await_running, deploy, instance, with_stack};
+use super::{await_running, deploy, instance, migrate, with_stack};
+use capmesh_gateway::api::MigrationState;
 use capmesh_node::flash::nor::Tear;
 use capmesh_sim::{Host, World, capsules};
 use capmesh_wire::Instant;
@@ -47,6 +48,26 @@ fn with_restart_it_begins_anew_elsewhere_within_ten_seconds() {
         let counted = counted(&world, lost);
         assert_eq!(counted[0].1, 1.0);
         assert!(counted[0].0 <= lost + Duration::from_secs(10), "{:?}", counted[0]);
+    });
+}
+
+#[test]
+fn one_that_has_just_come_goes_on_elsewhere_if_its_new_node_is_lost() {
+    with_stack(|| {
+        let (mut world, n) = counting(9, "failover = \"restart\"");
+        let to = 1 + n % 3;
+        world.begin_ask(&migrate("lamp", &format!("n{to}")));
+        let is_committed = |world: &World| {
+            world.gate.migrations.values().any(|m| m.state == MigrationState::Committed)
+        };
+        world.run_until(10, |world| is_committed(world));
+        // It owns the instance, and has not been told.
+        world.crash(to, Tear::Nothing);
+        let lost = world.now;
+        world.run_for(Duration::from_secs(30));
+        assert_ne!(host(&mut world), to);
+        assert!(!counted(&world, lost).is_empty());
+        assert!(!is_committed(&world));
     });
 }
 
