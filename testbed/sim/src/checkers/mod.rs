@@ -85,6 +85,9 @@ pub trait Mesh {
     /// What a node has of instances. `None` if it is off.
     fn instances(&self, host: Host) -> Option<Vec<Has>>;
 
+    /// Whether a node is of the site: one that was revoked is told nothing any more.
+    fn is_member(&self, host: Host) -> bool;
+
     /// Who is to run what, as the gateway has decided it, durably.
     fn plan(&self) -> Vec<Planned>;
 }

@@ -3,7 +3,8 @@
 //! Source: mesh-protocol.md, "Placement" and "Life of an instance". What is checked, exactly: every row of the
 //! gateway's durable plan whose node is there is an instance of that node, in the row's epoch, and runs (or
 //! has failed, or waits to be tried again, because its own handlers trap); and no node that is there runs
-//! anything else.
+//! anything else. A node that was revoked is not asked: nobody can tell it to end what it runs, and nobody
+//! listens to that.
 
 use super::{Checker, Life, Mesh, Verdict, Violation};
 use crate::{Event, Host};
@@ -69,6 +70,7 @@ pub(super) fn differs(mesh: &dyn Mesh, without: &[Host]) -> Option<Other> {
         let is_planned = |id| plan.iter().any(|row| (row.instance, row.host) == (id, host));
         let instances = on(host)?;
         let ghost = instances.iter().find(|of| of.life == Life::Runs && !is_planned(of.instance));
+        let ghost = ghost.filter(|_| mesh.is_member(host));
         let seen = "it runs, and is not planned there".to_owned();
         Some(Other { instance: ghost?.instance, host, seen })
     })

@@ -105,6 +105,7 @@ pub(super) fn kept(host: Host, (instance, epoch): (u32, u32)) -> Event {
 pub(super) struct Still {
     pub(super) nodes: BTreeMap<Host, Vec<Has>>,
     pub(super) off: Vec<Host>,
+    pub(super) revoked: Vec<Host>,
     pub(super) gauges: Vec<Gauge>,
     pub(super) plan: Vec<Planned>,
     pub(super) held: Option<(Vec<u8>, Vec<u8>)>,
@@ -139,6 +140,10 @@ impl Mesh for Still {
 
     fn instances(&self, host: Host) -> Option<Vec<Has>> {
         self.nodes.get(&host).filter(|_| !self.off.contains(&host)).cloned()
+    }
+
+    fn is_member(&self, host: Host) -> bool {
+        !self.revoked.contains(&host)
     }
 
     fn plan(&self) -> Vec<Planned> {

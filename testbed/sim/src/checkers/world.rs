@@ -5,10 +5,10 @@ use crate::site::{GATEWAY, REGISTRY};
 use crate::{Event, Host, Machine, World};
 use capmesh_gateway::bridge;
 use capmesh_gateway::rows::Row;
-use capmesh_gateway::store::Table;
+use capmesh_gateway::store::{Key, Table};
 use capmesh_node::trace::Gauge;
 use capmesh_wire::inventory::InstanceState;
-use capmesh_wire::{Digest, Epoch, ErrorCode, InstanceId};
+use capmesh_wire::{Digest, Epoch, ErrorCode, InstanceId, Roster};
 
 impl World {
     /// Has the checkers look, if that is due.
@@ -75,6 +75,13 @@ impl Mesh for World {
             Has { instance: instance.0, epoch: epoch.0, life }
         };
         Some(self.node_at(host)?.node.as_ref()?.instances().map(has).collect())
+    }
+
+    fn is_member(&self, host: Host) -> bool {
+        let mut ids = self.gate.ids.iter().filter(|(_, other)| **other == host);
+        let roster = self.gate.durable.get(&Key::new(Table::Roster, []));
+        let roster = roster.and_then(|bytes| Roster::from_trusted(bytes).ok());
+        ids.any(|(id, _)| roster.as_ref().is_some_and(|roster| roster.find(*id).is_some()))
     }
 
     fn plan(&self) -> Vec<Planned> {

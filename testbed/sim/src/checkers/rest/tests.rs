@@ -18,6 +18,14 @@ fn as_planned_is_fine() {
     at_rest(|still| first(still).life = Life::Fails).unwrap();
     // Nobody knows of a node that is off.
     at_rest(|still| still.off.push(2)).unwrap();
+    // Nobody can tell one that was revoked to end what it runs.
+    let ghost = |still: &mut Still| still.plan.retain(|row| row.host == 1);
+    assert!(at_rest(ghost).is_err());
+    at_rest(|still| {
+        ghost(still);
+        still.revoked.push(2);
+    })
+    .unwrap();
 }
 
 #[test]
