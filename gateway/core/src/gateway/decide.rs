@@ -343,7 +343,8 @@ impl Gateway {
         if let Some(row) = self.rows.0.remove(&id) {
             self.pins.remove(&InstanceName::of(&row));
         }
-        self.store.delete(row_key(id));
+        // Its node is not told before: a gateway that is killed now would have it run again.
+        self.planned.token = self.store.delete(row_key(id));
         self.event(api::Event::Gone(api::Gone::Instance(id.0)));
     }
 
@@ -364,7 +365,7 @@ impl Gateway {
         };
         for (id, _) in self.ends.records() {
             if !ends.0.values().any(|end| *end == id) {
-                self.store.delete(key(id));
+                self.planned.token = self.store.delete(key(id));
             }
         }
         for (id, record) in ends.records() {

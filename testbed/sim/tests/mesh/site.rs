@@ -1,7 +1,10 @@
 //! Nodes come, pipelines run.
 
 use super::{PIPELINE, await_all, await_running, deploy, instances, push, with_stack, world};
-use capmesh_sim::{World, capsules};
+use capmesh_gateway::api::{InstanceView, OnPipeline, Request};
+use capmesh_sim::{Doom, World, capsules};
+use capmesh_wire::inventory::InstanceState;
+use std::time::Duration;
 
 #[test]
 fn a_pipeline_runs_on_nodes_that_were_just_adopted() {
@@ -25,5 +28,26 @@ fn a_site_that_has_its_nodes_already_runs_a_pipeline() {
         deploy(&mut world, PIPELINE);
         await_running(&mut world);
         await_all(&mut world, 100);
+    });
+}
+
+#[test]
+fn what_is_ended_runs_or_is_gone_wherever_the_gateway_is_killed() {
+    with_stack(|| {
+        for commit in 1..4 {
+            let mut world = World::settled(commit, 2, &capsules::config());
+            world.registry.push("test/beacon:1", &capsules::beacon(100_000));
+            let text = "[[capsule]]\nname = \"lamp\"\nuse = \"test/beacon:1\"\n";
+            deploy(&mut world, &format!("[pipeline]\nname = \"test\"\n{text}"));
+            await_running(&mut world);
+            world.run_for(Duration::from_secs(1));
+            world.gate.doom = Some(Doom::Before(world.gate.commits + commit));
+            let pipeline = "test".to_owned();
+            world.begin_ask(&Request::Undeploy(OnPipeline { pipeline }));
+            world.run_for(Duration::from_secs(10));
+            let all = instances(&mut world);
+            let is_well = |view: &InstanceView| view.state == Some(InstanceState::Running);
+            assert!(all.iter().all(is_well), "before commit {commit}: {all:#?}");
+        }
     });
 }
