@@ -48,10 +48,12 @@ fn assert_fair(tally: &Tally) {
     let count = |kinds: &[Kind], outcome| -> u32 {
         kinds.iter().filter_map(|kind| tally.get(&(*kind, outcome))).sum()
     };
-    for outcome in [Outcome::Refused, Outcome::Ran, Outcome::Trapped, Outcome::OutOfFuel] {
+    for outcome in [Outcome::Refused, Outcome::Ran, Outcome::Trapped] {
         assert!(count(&[Kind::Capsule], outcome) > 0, "no capsule was {outcome:?}");
         assert!(count(&[Kind::Changed], outcome) > 0, "no changed capsule was {outcome:?}");
     }
+    // A change makes a loop endless too seldom to be asked for.
+    assert!(count(&[Kind::Capsule], Outcome::OutOfFuel) > 0, "no capsule ran out of fuel");
     assert!(count(&[Kind::Anything, Kind::Accepted], Outcome::Refused) > 0);
 }
 
