@@ -45,7 +45,7 @@ pub struct Row {
     pub rollback: bool,
     /// Its configuration: values in the order of the manifest's fields.
     pub config: Option<Vec<u8>>,
-    /// The wires that end at it. The nodes in them are filled in by [`Rows::bind`].
+    /// The wires that end at it. Their nodes are those that the rows name when a plan is written.
     pub inbound: Vec<Inbound>,
     /// The wires that begin at it, likewise.
     pub outbound: Vec<Outbound>,

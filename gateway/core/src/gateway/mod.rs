@@ -209,17 +209,7 @@ impl Gateway {
         let kept = state.remove(&Key::new(Table::Roster, []));
         let given = config.roster.clone();
         let members = Members::new(&config.site, keys.site, kept, given, &mut store);
-        let bridge = Bridge::new(
-            bridge::Config {
-                site: config.site.clone(),
-                gateway: config.name.clone(),
-                version: config.version.clone(),
-                url: config.url.clone(),
-                batch_bytes: 900,
-                held: config.held,
-            },
-            &state,
-        );
+        let bridge = Bridge::new(bridge_config(&config), &state);
         let (echo, rest) = seed.split_first_chunk::<16>().unwrap_or((&[0; 16], &[]));
         let number = |at: usize| -> u64 {
             let bytes = rest.get(at..at + 8).and_then(|bytes| bytes.try_into().ok());
@@ -537,5 +527,17 @@ impl core::fmt::Debug for Gateway {
             .field("nodes", &self.nodes.len())
             .field("migrations", &self.migrations.len())
             .finish_non_exhaustive()
+    }
+}
+
+/// What the bridge is told of the gateway.
+fn bridge_config(config: &Config) -> bridge::Config {
+    bridge::Config {
+        site: config.site.clone(),
+        gateway: config.name.clone(),
+        version: config.version.clone(),
+        url: config.url.clone(),
+        batch_bytes: 900,
+        held: config.held,
     }
 }

@@ -3,15 +3,15 @@
 //! A [`Checker`] sees every [`Event`], looks at the [`Mesh`] now and then, and once more when all is at
 //! rest. What it finds wrong is a [`Violation`]. [`Checkers`] are all of them.
 
-mod bounds;
+pub mod bounds;
 pub mod budgets;
 pub mod convergence;
 pub mod delivery;
-mod installed;
+pub mod installed;
 pub mod nonces;
-mod ownership;
-mod rest;
-mod snapshots;
+pub mod ownership;
+pub mod rest;
+pub mod snapshots;
 #[cfg(test)]
 mod testing;
 mod world;
