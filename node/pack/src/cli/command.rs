@@ -210,9 +210,11 @@ fn bytes(verb: &Verb) -> Result<Vec<u8>, Failure> {
         Verb::Release { target, to } => {
             encoded(&Command::Release(Release { target: target.target(), to: *to }))
         }
-        Verb::Renew { target, lease_ms } => {
-            encoded(&Command::Renew(Renew { target: target.target(), lease_ms: *lease_ms, since: None }))
-        }
+        Verb::Renew { target, lease_ms } => encoded(&Command::Renew(Renew {
+            target: target.target(),
+            lease_ms: *lease_ms,
+            since: None,
+        })),
         Verb::Run { capsule, arguments } => {
             let capsule = Named::read(capsule)?.digest;
             let arguments = codec::unhex(arguments);
@@ -394,7 +396,10 @@ mod tests {
             ("stop 7 --epoch 2", Command::Stop(target)),
             ("checkpoint 7 --epoch 2", Command::Checkpoint(target)),
             ("quiesce 7 --epoch 2 --to aaaaaaaaaaaac", Command::Quiesce(Quiesce { target, to })),
-            ("renew 7 --epoch 2 --lease-ms 500", Command::Renew(Renew { target, lease_ms: 500, since: None })),
+            (
+                "renew 7 --epoch 2 --lease-ms 500",
+                Command::Renew(Renew { target, lease_ms: 500, since: None }),
+            ),
             ("reboot", Command::Reboot(Nothing {})),
         ] {
             assert_eq!(decode(&command(line).unwrap()), Ok(expected), "{line}");
