@@ -2,6 +2,7 @@
 //! of both, in the Python environment that aiocoap lives in.
 
 use capmesh_interop::peers::{Aiocoap, root};
+use std::collections::BTreeSet;
 
 /// Which rule describes which of the golden bytes.
 const RULES: &[(&str, &[&str])] = &[
@@ -26,6 +27,7 @@ const RULES: &[(&str, &[&str])] = &[
             "release",
             "remove",
             "renew",
+            "renew_since",
             "restore",
             "resume",
             "run",
@@ -42,7 +44,7 @@ const RULES: &[(&str, &[&str])] = &[
     ("piece-request", &["piece_request"]),
     ("plan", &["plan_full", "plan_small"]),
     ("problem", &["problem_full", "problem_small"]),
-    ("reply", &["reply_accepted", "reply_done", "reply_result", "reply_snapshot"]),
+    ("reply", &["reply_accepted", "reply_done", "reply_renewed", "reply_result", "reply_snapshot"]),
     ("resolved", &["resolved"]),
     ("roster", &["roster", "roster_2"]),
     ("roster-delta", &["roster_delta"]),
@@ -55,6 +57,18 @@ const RULES: &[(&str, &[&str])] = &[
     ("time-request", &["time_request"]),
     ("timestamp", &["timestamp", "timestamp_unsynchronised"]),
 ];
+
+#[test]
+fn every_golden_file_has_its_rule() {
+    let directory = root().join("protocols/wire/tests/golden/v1");
+    let files: BTreeSet<String> = std::fs::read_dir(directory)
+        .expect("the directory is there")
+        .map(|file| file.expect("it is readable").path())
+        .map(|path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned())
+        .collect();
+    let named = RULES.iter().flat_map(|(_, names)| *names).map(|name| (*name).to_owned()).collect();
+    assert_eq!(files, named);
+}
 
 #[test]
 fn golden_bytes_are_what_the_cddl_says_and_canonical() {
