@@ -88,8 +88,8 @@ impl<'a> Delta<'a> {
 
     /// The head of the roster that comes out.
     #[must_use]
-    pub const fn head(&self) -> &Head<'a> {
-        &self.head
+    pub const fn head(&self) -> Head<'a> {
+        self.head
     }
 
     /// Whether `site` has signed the roster that it leads to from `base`, if it is taken apart: nothing but

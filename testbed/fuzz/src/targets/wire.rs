@@ -9,7 +9,7 @@ use capmesh_wire::log::LogLine;
 use capmesh_wire::manifest::Capsule;
 use capmesh_wire::message::{Ack, Batch};
 use capmesh_wire::plan::Plan;
-use capmesh_wire::roster::{Head, UnverifiedRoster};
+use capmesh_wire::roster::{Delta, Head, UnverifiedRoster};
 use capmesh_wire::{
     BlobRef, Claim, Credential, DecodeError, Digest, Manifest, NodeId, Payload, Problem, Roster,
     Schema, UnverifiedManifest,
@@ -18,7 +18,7 @@ use capmesh_wire::{
 /// The first byte chooses a type; the rest is decoded as that.
 pub fn run(data: &[u8]) {
     let Some((kind, data)) = data.split_first() else { return };
-    let types: [fn(&[u8]); 24] = [
+    let types: [fn(&[u8]); 25] = [
         |data| same::<Ack>(data),
         |data| same::<Announce<'_>>(data),
         |data| same::<Batch<'_>>(data),
@@ -43,6 +43,7 @@ pub fn run(data: &[u8]) {
         manifest,
         roster,
         text,
+        delta,
     ];
     types[usize::from(*kind) % types.len()](data);
 }
@@ -80,6 +81,24 @@ fn roster(data: &[u8]) {
     let Ok(roster) = Roster::from_trusted(data) else { return };
     for entry in roster.entries() {
         assert!(roster.find(entry.id()).is_some(), "entries are found by their id");
+    }
+}
+
+/// The length of a roster, the roster, and what is to change it. What comes out has nothing that was in
+/// neither of them.
+fn delta(data: &[u8]) {
+    let Some((len, rest)) = data.split_first_chunk() else { return };
+    let Some((base, delta)) = rest.split_at_checked(usize::from(u16::from_be_bytes(*len))) else {
+        return;
+    };
+    let Ok(change) = Delta::parse(delta) else { return };
+    let Ok(old) = Roster::from_trusted(base) else { return };
+    let mut buf = vec![0; base.len() + delta.len()];
+    let len = change.apply(&old, &mut buf).expect("it is no longer than both");
+    let entries: usize = change.merge(&old).map(<[u8]>::len).sum();
+    assert!(entries <= len);
+    if let Ok(roster) = Roster::from_trusted(&buf[..len]) {
+        assert_eq!(roster.head(), change.head());
     }
 }
 
