@@ -8,7 +8,7 @@
 //!   capsules: modules on the real interpreter, and [`Script`]s for volume.
 //! - [`Gate`]: the gateway, what it has made durable, and its line to a broker.
 //! - [`Registry`]: who has the capsules.
-//! - [`capsules`]: what runs in tests.
+//! - [`capsules`]: what runs in tests; [`scenario`]: what they begin with.
 //! - [`event`]: what can be seen; [`checkers`]: what has to hold, whatever happens.
 //! - [`script`]: what happens to a mesh, drawn from a seed; [`run`]: whole runs, and the smallest part of one
 //!   that still fails.
@@ -49,6 +49,7 @@ pub mod net;
 mod registry;
 pub mod rollout;
 pub mod run;
+pub mod scenario;
 pub mod script;
 mod site;
 mod world;

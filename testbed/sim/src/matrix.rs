@@ -8,10 +8,11 @@
 
 use crate::event::Event;
 use crate::net::Way;
-use crate::{GATEWAY, Host, World, capsules};
-use capmesh_gateway::api::{
-    Answer, Deploy, InstanceRef, InstanceView, Migrate, MigrationState, Request,
+use crate::scenario::{
+    await_step, deploy, free_node, host, instance, instances, migrate, number, push_sum, sum_apart,
 };
+use crate::{GATEWAY, Host, World, capsules};
+use capmesh_gateway::api::{Answer, MigrationState, Request};
 use capmesh_node::flash::nor::Tear;
 use capmesh_node::trace::Trace;
 use capmesh_wire::inventory::InstanceState;
@@ -33,36 +34,6 @@ const COUNT: u32 = 150;
 
 /// The steps of a migration, as `docs` of the gateway have them.
 pub const STEPS: [&str; 6] = ["prepare", "quiesce", "restore", "commit", "start", "release"];
-
-const PIPELINE: &str = r#"
-[pipeline]
-name = "test"
-
-[[capsule]]
-name = "source"
-use = "test/source:1"
-affinity = { apart = ["adder", "sink"] }
-
-[[capsule]]
-name = "adder"
-use = "test/adder:1"
-affinity = { apart = ["sink"] }
-failover = "none"
-
-[[capsule]]
-name = "sink"
-use = "test/sink:1"
-
-[[wire]]
-from = "source.out"
-to = "adder.in"
-delivery = "every"
-
-[[wire]]
-from = "adder.out"
-to = "sink.in"
-delivery = "every"
-"#;
 
 /// Somebody who takes part in a migration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,27 +122,26 @@ pub fn cells() -> impl Iterator<Item = Cell> {
 /// What did not hold, in words.
 pub fn run(cell: Cell, seed: u64) -> Result<Outcome, String> {
     let mut world = begin(seed);
-    let before = adder(&mut world)?;
-    let source = number(&before.node);
-    let target = (1..=4).find(|n| !hosts(&mut world).contains(n)).ok_or("no node is free")?;
+    let before = instance(&mut world, "adder");
+    let to = free_node(&mut world);
+    let (source, target) = (number(&before.node), number(&to));
     world.history = Some(Vec::new());
-    let instance = InstanceRef::place("test", "adder", 0);
-    world.insist(&Request::Migrate(Migrate { instance, to: format!("n{target}") }));
+    world.insist(&migrate("adder", &to));
     if !await_step(&mut world, cell.step) {
         return Err(format!("the move does not come to {}", cell.step));
     }
     if cell.after {
         world.run_for(WORK);
     }
-    let host = |party| match party {
+    let number = |party| match party {
         Party::Source => source,
         Party::Target => target,
         Party::Gateway => GATEWAY,
     };
     if let Some((a, b)) = cell.parted {
-        world.part(host(a), host(b), Way::Both);
+        world.part(number(a), number(b), Way::Both);
     }
-    match cell.victim.map(|victim| (victim, host(victim))) {
+    match cell.victim.map(|victim| (victim, number(victim))) {
         Some((Party::Gateway, _)) => world.kill_gateway(),
         Some((_, n)) => {
             world.crash(n, Tear::Bits(seed));
@@ -187,7 +157,7 @@ pub fn run(cell: Cell, seed: u64) -> Result<Outcome, String> {
     await_calm(&mut world)?;
     let pause = await_all(&mut world)?;
     check_owners(&world, before.instance)?;
-    let owner = number(&adder(&mut world)?.node);
+    let owner = host(&mut world, "adder");
     if owner != source && owner != target {
         return Err(format!("node {owner} owns it in the end"));
     }
@@ -197,47 +167,10 @@ pub fn run(cell: Cell, seed: u64) -> Result<Outcome, String> {
 /// A world in which the pipeline runs.
 fn begin(seed: u64) -> World {
     let mut world = World::settled(seed, 4, &capsules::config());
-    world.registry.push("test/source:1", &capsules::source(COUNT, 20_000));
-    world.registry.push("test/adder:1", &capsules::adder());
-    world.registry.push("test/sink:1", &capsules::sink());
-    let (text, file) = (PIPELINE.to_owned(), None);
-    world.insist(&Request::Deploy(Deploy { text, file, dry_run: false }));
+    push_sum(&mut world, COUNT);
+    deploy(&mut world, &sum_apart());
     world.run_until(60, |world| world.last(0) > 0.0);
     world
-}
-
-fn instances(world: &mut World) -> Vec<InstanceView> {
-    match world.insist(&Request::Instances(Default::default())) {
-        Answer::Instances(instances) => instances,
-        other => panic!("{other:?}"),
-    }
-}
-
-fn adder(world: &mut World) -> Result<InstanceView, String> {
-    let all = instances(world);
-    all.into_iter().find(|i| i.name == "adder").ok_or_else(|| "there is no adder".to_owned())
-}
-
-fn number(node: &str) -> Host {
-    node.trim_start_matches('n').parse().unwrap()
-}
-
-fn hosts(world: &mut World) -> Vec<Host> {
-    instances(world).iter().map(|instance| number(&instance.node)).collect()
-}
-
-/// Runs until the move has come to a step; says whether it did.
-fn await_step(world: &mut World, step: &str) -> bool {
-    let until = world.now + Duration::from_secs(60);
-    loop {
-        let mut steps = world.gate.migrations.values().flat_map(|m| &m.steps);
-        if steps.any(|of| of.step == step) {
-            return true;
-        }
-        if !world.step(until) {
-            return false;
-        }
-    }
 }
 
 /// Runs until no migration is under way and every instance runs.

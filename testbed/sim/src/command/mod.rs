@@ -5,6 +5,7 @@ mod show;
 pub(crate) mod tables;
 
 use capmesh_sim::run::{self, Report, keep_panics_quiet, run_noted, run_twice, shrink};
+use capmesh_sim::scenario::STACK;
 use capmesh_sim::script::Script;
 use options::{Case, Options, Seeds};
 use std::io::{IsTerminal, Write};
@@ -12,9 +13,6 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-
-/// Stack of a thread that runs a mesh.
-const STACK: usize = 64 << 20;
 
 /// Scripts that are run at most to find the smallest that fails.
 const SHRINK: usize = 60;

@@ -2,10 +2,8 @@
 
 use capmesh_sim::matrix;
 use capmesh_sim::rollout::{distribution, plot, revocation};
+use capmesh_sim::scenario::STACK;
 use std::process::ExitCode;
-
-/// Stack of the thread that runs a mesh.
-const STACK: usize = 64 << 20;
 
 /// The seed of everything here.
 const SEED: u64 = 1;

@@ -10,8 +10,9 @@
 //! its manifest, its pieces, and what nodes say to each other to have them, handshakes included.
 
 use crate::net::{Cell, Kind, group};
+use crate::scenario::deploy;
 use crate::{GATEWAY, Host, REGISTRY, World, capsules};
-use capmesh_gateway::api::{Deploy, Request};
+use capmesh_gateway::api::Request;
 use capmesh_node::Config;
 use capmesh_node::config::Budget;
 use capmesh_wire::inventory::LinkKind;
@@ -63,8 +64,7 @@ pub fn run(nodes: Host, seed: u64) -> Outcome {
     world.run_for(Duration::from_secs(60));
     let egress = world.net.traffic(REGISTRY).bytes;
     let (passed_on, air) = sent(&world, nodes);
-    let text = pipeline(nodes);
-    world.insist(&Request::Deploy(Deploy { text, file: None, dry_run: false }));
+    deploy(&mut world, &pipeline(nodes));
     let begun = world.now;
     let mut times = vec![None; usize::from(nodes)];
     let until = begun + Duration::from_secs(PATIENCE);

@@ -1,7 +1,7 @@
 //! Nodes are emptied, and take instances again.
 
 use super::moves::{await_calm, running};
-use super::{PIPELINE, await_all, await_running, deploy, free_node, instance, with_stack, world};
+use super::{await_all, await_running, deploy, free_node, instance, sum_apart, with_stack, world};
 use capmesh_gateway::api::{Answer, OnNode, Request};
 use capmesh_sim::World;
 use std::time::Duration;
@@ -49,7 +49,7 @@ fn what_has_no_other_place_stays_until_there_is_one() {
     with_stack(|| {
         let mut world = world(2, 4, COUNT);
         (1..=3).for_each(|n| world.adopt(n));
-        deploy(&mut world, PIPELINE);
+        deploy(&mut world, &sum_apart());
         await_running(&mut world);
         let node = instance(&mut world, "adder").node;
         let said = drain(&mut world, &node);

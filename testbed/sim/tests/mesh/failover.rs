@@ -1,32 +1,19 @@
 //! A node is lost: its instances begin anew elsewhere, go on from a checkpoint, or wait.
 
-use super::{await_running, deploy, instance, migrate, with_stack};
+use super::{host, migrate, with_stack};
 use capmesh_gateway::api::MigrationState;
 use capmesh_node::flash::nor::Tear;
-use capmesh_sim::{Host, World, capsules};
+use capmesh_sim::scenario::lit;
+use capmesh_sim::{Host, World};
 use capmesh_wire::Instant;
 use std::time::Duration;
 
-/// How often a beacon counts.
-const EVERY: Duration = Duration::from_millis(100);
-
-/// A world in which a beacon has counted for half a minute; its node.
+/// A world in which a lamp has counted for half a minute; its node.
 fn counting(seed: u64, terms: &str) -> (World, Host) {
-    let mut world = World::new(seed, 3, &capsules::config());
-    let micros = EVERY.as_micros().try_into().unwrap();
-    world.registry.push("test/beacon:1", &capsules::beacon(micros));
-    (1..=3).for_each(|n| world.adopt(n));
-    let text =
-        "[pipeline]\nname = \"test\"\n[[capsule]]\nname = \"lamp\"\nuse = \"test/beacon:1\"\n";
-    deploy(&mut world, &format!("{text}{terms}\n"));
-    await_running(&mut world);
+    let mut world = lit(seed, 3, 3, terms);
     world.run_for(Duration::from_secs(30));
-    let node = host(&mut world);
+    let node = host(&mut world, "lamp");
     (world, node)
-}
-
-fn host(world: &mut World) -> Host {
-    instance(world, "lamp").node.trim_start_matches('n').parse().unwrap()
 }
 
 /// What was counted after `since`, and when.
@@ -44,7 +31,7 @@ fn with_restart_it_begins_anew_elsewhere_within_ten_seconds() {
         let lost = world.now;
         world.crash(n, Tear::Everything);
         world.run_for(Duration::from_secs(30));
-        assert_ne!(host(&mut world), n);
+        assert_ne!(host(&mut world, "lamp"), n);
         let counted = counted(&world, lost);
         assert_eq!(counted[0].1, 1.0);
         assert!(counted[0].0 <= lost + Duration::from_secs(10), "{:?}", counted[0]);
@@ -65,7 +52,7 @@ fn one_that_has_just_come_goes_on_elsewhere_if_its_new_node_is_lost() {
         world.crash(to, Tear::Nothing);
         let lost = world.now;
         world.run_for(Duration::from_secs(30));
-        assert_ne!(host(&mut world), to);
+        assert_ne!(host(&mut world, "lamp"), to);
         assert!(!counted(&world, lost).is_empty());
         assert!(!is_committed(&world));
     });
@@ -80,7 +67,7 @@ fn with_checkpoint_it_goes_on_from_the_last_one() {
             let (lost, before) = (world.now, world.last(0));
             world.crash(n, Tear::Everything);
             world.run_for(Duration::from_secs(30));
-            assert_ne!(host(&mut world), n);
+            assert_ne!(host(&mut world, "lamp"), n);
             let counted = counted(&world, lost);
             let (at, first) = counted[0];
             assert!(first > before - 30.0 && first <= before + 1.0, "{before}, then {first}");
@@ -91,7 +78,7 @@ fn with_checkpoint_it_goes_on_from_the_last_one() {
             let back = world.now;
             world.run_for(Duration::from_secs(10));
             assert!(world.machine(n).actuations.iter().all(|(at, ..)| *at < back));
-            assert_ne!(host(&mut world), n);
+            assert_ne!(host(&mut world, "lamp"), n);
         }
     });
 }
@@ -105,7 +92,7 @@ fn a_checkpoint_survives_the_gateway() {
         world.kill_gateway();
         let lost = world.now;
         world.run_for(Duration::from_secs(40));
-        assert_ne!(host(&mut world), n);
+        assert_ne!(host(&mut world, "lamp"), n);
         let first = counted(&world, lost)[0].1;
         assert!(first > before - 30.0, "{before}, then {first}");
     });
@@ -119,11 +106,11 @@ fn with_none_it_waits_for_its_node_and_goes_on_there() {
         world.crash(n, Tear::Everything);
         world.run_for(Duration::from_secs(120));
         assert!(counted(&world, lost).is_empty());
-        assert_eq!(host(&mut world), n);
+        assert_eq!(host(&mut world, "lamp"), n);
         world.boot(n);
         world.run_for(Duration::from_secs(10));
         let first = counted(&world, lost)[0].1;
         assert!(first > 1.0 && first <= before + 1.0, "{before}, then {first}");
-        assert_eq!(host(&mut world), n);
+        assert_eq!(host(&mut world, "lamp"), n);
     });
 }

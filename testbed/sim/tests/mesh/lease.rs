@@ -1,33 +1,19 @@
 //! Instances that are cut off: with a lease they stop by themselves, without one they go on.
 
-use super::{await_running, deploy, instance, with_stack};
-use capmesh_gateway::api::{InstanceRef, Migrate, Request};
+use super::{host, migrate, with_stack};
 use capmesh_node::flash::nor::Tear;
 use capmesh_sim::net::Way;
-use capmesh_sim::{GATEWAY, Host, REGISTRY, World, capsules};
+use capmesh_sim::scenario::{BEAT, lit};
+use capmesh_sim::{GATEWAY, Host, REGISTRY, World};
 use capmesh_wire::Instant;
 use std::time::Duration;
 
-/// How often a beacon acts.
-const EVERY: Duration = Duration::from_millis(100);
-
-/// A world of three nodes on one of which a beacon runs; the node.
+/// A world of three nodes on one of which a lamp acts; the node.
 fn beacon(seed: u64, terms: &str) -> (World, Host) {
-    let mut world = World::new(seed, 3, &capsules::config());
-    let micros = EVERY.as_micros().try_into().unwrap();
-    world.registry.push("test/beacon:1", &capsules::beacon(micros));
-    (1..=3).for_each(|n| world.adopt(n));
-    let text =
-        "[pipeline]\nname = \"test\"\n[[capsule]]\nname = \"lamp\"\nuse = \"test/beacon:1\"\n";
-    deploy(&mut world, &format!("{text}{terms}\n"));
-    await_running(&mut world);
+    let mut world = lit(seed, 3, 3, terms);
     world.run_for(Duration::from_secs(5));
-    let node = host(&mut world);
+    let node = host(&mut world, "lamp");
     (world, node)
-}
-
-fn host(world: &mut World) -> Host {
-    instance(world, "lamp").node.trim_start_matches('n').parse().unwrap()
 }
 
 /// When a node acted after `since`.
@@ -59,7 +45,7 @@ fn with_a_lease_it_stops_by_itself_and_never_runs_twice() {
         world.run_for(Duration::from_secs(60));
         let last = *acts(&mut world, n, cut).last().unwrap();
         assert!(last <= cut + Duration::from_secs(10), "it goes on until {last:?}");
-        let other = host(&mut world);
+        let other = host(&mut world, "lamp");
         assert_ne!(other, n);
         assert_one_at_a_time(&mut world);
         world.heal();
@@ -83,8 +69,8 @@ fn a_cut_that_is_shorter_than_its_lease_changes_nothing() {
         }
         let acts = acts(&mut world, n, cut);
         let gap = acts.windows(2).map(|pair| pair[1].saturating_since(pair[0])).max();
-        assert!(gap.unwrap() <= EVERY * 2, "{gap:?}");
-        assert_eq!(host(&mut world), n);
+        assert!(gap.unwrap() <= BEAT * 2, "{gap:?}");
+        assert_eq!(host(&mut world, "lamp"), n);
     });
 }
 
@@ -101,7 +87,7 @@ fn a_lease_does_not_outlive_a_start_of_its_node() {
         assert!(acts(&mut world, n, booted).is_empty());
         assert_one_at_a_time(&mut world);
         // One that is back in time goes on where it is.
-        let n = host(&mut world);
+        let n = host(&mut world, "lamp");
         world.heal();
         world.crash(n, Tear::Everything);
         world.boot(n);
@@ -127,7 +113,7 @@ fn what_the_gateway_said_before_it_lost_a_node_gives_no_lease_when_it_comes_late
             world.heal();
             world.run_for(Duration::from_secs(30));
             assert_one_at_a_time(&mut world);
-            assert_ne!(host(&mut world), n);
+            assert_ne!(host(&mut world, "lamp"), n);
         }
     });
 }
@@ -139,16 +125,15 @@ fn an_instance_is_given_its_lease_while_it_is_being_moved() {
         // The target cannot fetch the capsule, for longer than the lease.
         let to = if n == 1 { 2 } else { 1 };
         [REGISTRY, n, 6 - n - to].into_iter().for_each(|other| world.part(to, other, Way::Both));
-        let instance = InstanceRef::place("test", "lamp", 0);
-        world.insist(&Request::Migrate(Migrate { instance, to: format!("n{to}") }));
+        world.insist(&migrate("lamp", &format!("n{to}")));
         let begun = world.now;
         world.run_for(Duration::from_secs(60));
         let acts = acts(&mut world, n, begun);
         let gap = acts.windows(2).map(|pair| pair[1].saturating_since(pair[0])).max();
-        assert!(gap.unwrap() <= EVERY * 2 && acts.len() > 500, "{gap:?}, {}", acts.len());
+        assert!(gap.unwrap() <= BEAT * 2 && acts.len() > 500, "{gap:?}, {}", acts.len());
         world.heal();
         world.run_for(Duration::from_secs(60));
-        assert_eq!(host(&mut world), to);
+        assert_eq!(host(&mut world, "lamp"), to);
         assert_one_at_a_time(&mut world);
     });
 }
@@ -161,7 +146,7 @@ fn without_a_lease_it_goes_on_until_it_hears_of_its_successor() {
         world.partition(&[n], Way::Both);
         world.run_for(Duration::from_secs(60));
         assert!(acts(&mut world, n, cut).len() > 590);
-        let other = host(&mut world);
+        let other = host(&mut world, "lamp");
         assert_ne!(other, n);
         world.heal();
         world.run_for(Duration::from_secs(10));

@@ -1,11 +1,13 @@
 //! Instances move, whatever falls over meanwhile.
 
 use super::{
-    PIPELINE, await_all, await_running, deploy, free_node, instance, migrate, with_stack, world,
+    await_all, await_running, await_step, deploy, free_node, instance, migrate, sum_apart,
+    with_stack, world,
 };
 use capmesh_gateway::api::{Answer, MigrationState, Request};
 use capmesh_node::flash::nor::Tear;
-use capmesh_sim::{Doom, Host, World};
+use capmesh_sim::scenario::number;
+use capmesh_sim::{Doom, World};
 use std::time::Duration;
 
 /// Messages that go through.
@@ -15,7 +17,7 @@ const COUNT: u32 = 150;
 pub(crate) fn running(seed: u64) -> World {
     let mut world = world(seed, 4, COUNT);
     (1..=4).for_each(|n| world.adopt(n));
-    deploy(&mut world, PIPELINE);
+    deploy(&mut world, &sum_apart());
     await_running(&mut world);
     world
 }
@@ -89,7 +91,7 @@ fn the_gateway_is_killed_at_every_commit_from_the_start() {
             world.gate.doom =
                 Some(if number % 2 == 0 { Doom::Before(number) } else { Doom::After(number) });
             (1..=4).for_each(|n| world.adopt(n));
-            deploy(&mut world, PIPELINE);
+            deploy(&mut world, &sum_apart());
             await_running(&mut world);
             assert!(world.gate.starts > 1, "commit {number} did not happen");
             await_all(&mut world, COUNT);
@@ -103,20 +105,6 @@ enum Victim {
     Source,
     Target,
     Gateway,
-}
-
-/// Waits until the move has come to a step; says whether it did.
-fn await_step(world: &mut World, step: &str) -> bool {
-    let until = world.now + Duration::from_secs(60);
-    loop {
-        let steps = world.gate.migrations.values().flat_map(|m| &m.steps);
-        if steps.into_iter().any(|of| of.step == step) {
-            return true;
-        }
-        if !world.step(until) {
-            return false;
-        }
-    }
 }
 
 /// The steps of a move, each with how long after its beginning somebody falls over, in microseconds.
@@ -152,7 +140,6 @@ fn falls_over(step: &str, victim: Victim, later: u64) {
     world.insist(&migrate("adder", &to));
     assert!(await_step(&mut world, step), "{what}: it does not come so far");
     world.run_for(Duration::from_micros(later));
-    let number = |name: &str| name.trim_start_matches('n').parse::<Host>().unwrap();
     match victim {
         Victim::Gateway => world.kill_gateway(),
         Victim::Source | Victim::Target => {

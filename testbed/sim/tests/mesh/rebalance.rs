@@ -1,23 +1,12 @@
 //! Nodes join, and what runs spreads: only where it pays, and not to and fro.
 
 use super::moves::await_calm;
-use super::{await_running, deploy, instances, with_stack};
+use super::{await_running, instances, with_stack};
+use capmesh_sim::World;
 use capmesh_sim::net::Way;
-use capmesh_sim::{Host, World, capsules};
+use capmesh_sim::scenario::lit;
 use std::collections::BTreeMap;
 use std::time::Duration;
-
-/// A world of which `adopted` nodes of `nodes` belong to the site and run six beacons.
-fn beacons(seed: u64, nodes: Host, adopted: Host) -> World {
-    let mut world = World::new(seed, nodes, &capsules::config());
-    world.registry.push("test/beacon:1", &capsules::beacon(100_000));
-    (1..=adopted).for_each(|n| world.adopt(n));
-    let text =
-        "[pipeline]\nname = \"test\"\n[[capsule]]\nname = \"lamp\"\nuse = \"test/beacon:1\"\n";
-    deploy(&mut world, &format!("{text}replicas = 6\n"));
-    await_running(&mut world);
-    world
-}
 
 fn per_node(world: &mut World) -> BTreeMap<String, usize> {
     let mut all = BTreeMap::new();
@@ -30,7 +19,7 @@ fn per_node(world: &mut World) -> BTreeMap<String, usize> {
 #[test]
 fn instances_spread_to_nodes_that_join_and_stay_there() {
     with_stack(|| {
-        let mut world = beacons(1, 3, 1);
+        let mut world = lit(1, 3, 1, "replicas = 6");
         world.run_for(Duration::from_secs(120));
         assert!(world.gate.migrations.is_empty());
         world.adopt(2);
@@ -54,7 +43,7 @@ fn instances_spread_to_nodes_that_join_and_stay_there() {
 #[test]
 fn a_node_that_comes_and_goes_moves_nothing_to_and_fro() {
     with_stack(|| {
-        let mut world = beacons(2, 3, 2);
+        let mut world = lit(2, 3, 2, "replicas = 6");
         world.run_for(Duration::from_secs(120));
         let (moves, before) = (world.gate.migrations.len(), per_node(&mut world));
         world.adopt(3);

@@ -1,7 +1,8 @@
 //! Nodes come, pipelines run.
 
-use super::{PIPELINE, await_all, await_running, deploy, instances, push, with_stack, world};
+use super::{await_all, await_running, deploy, instances, push_sum, sum_apart, with_stack, world};
 use capmesh_gateway::api::{InstanceView, OnPipeline, Request};
+use capmesh_sim::scenario::lamp;
 use capmesh_sim::{Doom, World, capsules};
 use capmesh_wire::inventory::InstanceState;
 use std::time::Duration;
@@ -11,7 +12,7 @@ fn a_pipeline_runs_on_nodes_that_were_just_adopted() {
     with_stack(|| {
         let mut world = world(1, 3, 100);
         (1..=3).for_each(|n| world.adopt(n));
-        deploy(&mut world, PIPELINE);
+        deploy(&mut world, &sum_apart());
         await_running(&mut world);
         await_all(&mut world, 100);
         let nodes: std::collections::BTreeSet<_> =
@@ -24,8 +25,8 @@ fn a_pipeline_runs_on_nodes_that_were_just_adopted() {
 fn a_site_that_has_its_nodes_already_runs_a_pipeline() {
     with_stack(|| {
         let mut world = World::settled(1, 3, &capsules::config());
-        push(&mut world, 100);
-        deploy(&mut world, PIPELINE);
+        push_sum(&mut world, 100);
+        deploy(&mut world, &sum_apart());
         await_running(&mut world);
         await_all(&mut world, 100);
     });
@@ -36,10 +37,7 @@ fn what_is_ended_runs_or_is_gone_wherever_the_gateway_is_killed() {
     with_stack(|| {
         for commit in 1..4 {
             let mut world = World::settled(commit, 2, &capsules::config());
-            world.registry.push("test/beacon:1", &capsules::beacon(100_000));
-            let text = "[[capsule]]\nname = \"lamp\"\nuse = \"test/beacon:1\"\n";
-            deploy(&mut world, &format!("[pipeline]\nname = \"test\"\n{text}"));
-            await_running(&mut world);
+            lamp(&mut world, "");
             world.run_for(Duration::from_secs(1));
             world.gate.doom = Some(Doom::Before(world.gate.commits + commit));
             let pipeline = "test".to_owned();
