@@ -32,7 +32,7 @@ const DOWN: Duration = Duration::from_secs(1);
 /// Numbers that pass.
 const COUNT: u32 = 150;
 
-/// The steps of a migration, as `docs` of the gateway have them.
+/// The steps of a migration, by the names that the gateway's API gives them.
 pub const STEPS: [&str; 6] = ["prepare", "quiesce", "restore", "commit", "start", "release"];
 
 /// Somebody who takes part in a migration.

@@ -66,8 +66,8 @@ impl<P: Copy> Resource<P> for InboxResource<'_, P> {
 }
 
 /// Shows topics: mounted below [`paths::TOPICS`](capmesh_wire::paths::TOPICS), made on the spot.
-/// GET, with Observe, gives a batch with the newest message, or without one if there is none yet. Of several replicas it gives the first, or the one that the query `r`
-/// names.
+/// GET, with Observe, gives a batch with the newest message, or without one if there is none yet. Of several
+/// replicas it gives the first, or the one that the query `r` names.
 pub struct TopicsResource<'a, P> {
     router: &'a mut Router,
     allow: fn(P) -> Result<(), Code>,

@@ -48,7 +48,7 @@ pub struct Outcome {
 /// Brings a capsule to so many nodes.
 ///
 /// # Panics
-/// If it does not come to all of them within an hour.
+/// If it does not come to all of them within two hours.
 #[must_use]
 pub fn run(nodes: Host, seed: u64) -> Outcome {
     let mut world = World::settled(seed, nodes, &config());
