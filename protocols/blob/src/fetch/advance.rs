@@ -132,23 +132,14 @@ impl<
 
     /// Prepares one request. Says whether there was one to prepare.
     fn ask_one(&mut self, now: Instant) -> bool {
-        let curious = self.peers.iter().find(|(_, p)| p.wants_holdings && p.may_be_asked());
-        let (peer, piece) = if let Some((_, peer)) = curious {
-            (peer.id, HOLDINGS)
-        } else {
-            let free = self.buffers.count_free();
-            if free == 0 || (self.in_parts && self.slots.without_buffer() >= free) {
-                return false;
-            }
-            let taken = self.taken();
-            let range = self.geometry.level(self.level);
-            self.seed = self.seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            // The high bits of a linear congruential sequence are the good ones.
-            let seed = self.seed >> 16;
-            match pick(&self.peers, &Wanted { range, taken: &taken }, seed) {
+        // Those who are asked what they have may be gone: they leave room for pieces.
+        let has_room = self.slots.questions() < self.allowed / 2;
+        let (peer, piece) = match self.question().filter(|_| has_room) {
+            Some(peer) => (peer, HOLDINGS),
+            None => match self.pick().or_else(|| Some((self.question()?, HOLDINGS))) {
                 Some(choice) => choice,
                 None => return false,
-            }
+            },
         };
         let root = if piece == HOLDINGS { Some(self.root) } else { self.root_of(piece) };
         let inserted = self.slots.insert(Slot {
@@ -173,6 +164,26 @@ impl<
             }
         }
         true
+    }
+
+    /// Whom to ask next what it has.
+    fn question(&self) -> Option<P> {
+        let curious = self.peers.iter().filter(|(_, p)| p.wants_holdings && p.may_be_asked());
+        Some(curious.min_by_key(|(_, peer)| peer.order())?.1.id)
+    }
+
+    /// The next piece to ask for, and whom, if storage can take one more.
+    fn pick(&mut self) -> Option<(P, u16)> {
+        let free = self.buffers.count_free();
+        if free == 0 || (self.in_parts && self.slots.without_buffer() >= free) {
+            return None;
+        }
+        let taken = self.taken();
+        let range = self.geometry.level(self.level);
+        self.seed = self.seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        // The high bits of a linear congruential sequence are the good ones.
+        let seed = self.seed >> 16;
+        pick(&self.peers, &Wanted { range, taken: &taken }, seed)
     }
 
     /// The pieces that are stored, on their way to storage, or asked for.
@@ -203,8 +214,9 @@ impl<
             match timer {
                 Timer::Request(index) => self.timed_out(now, index),
                 Timer::Retry(index) => {
+                    let others = self.peers.iter().any(|(at, p)| at != index && p.is_reliable());
                     if let Some(peer) = self.peers.get_mut(index) {
-                        peer.retry_at = None;
+                        peer.wake(others);
                     }
                 }
                 Timer::Refresh(index) => {

@@ -77,6 +77,12 @@ impl<
         if slot.filled != offset {
             return Counters::count(&mut self.counters.unsolicited);
         }
+        if offset == 0 {
+            // The limit was set when it was asked for.
+            let taken = (now + self.config.request_timeout * 4).saturating_since(slot.limit);
+            let taken = u32::try_from(taken.as_millis()).unwrap_or(u32::MAX);
+            self.slowest = self.slowest.max(taken);
+        }
         if piece == HOLDINGS {
             return self.holdings(now, index, bytes, last);
         }

@@ -13,8 +13,9 @@ pub const MIN_PART: usize = 16;
 /// Times and limits of a transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// How long a peer may take to answer one request before its piece is asked for elsewhere. A
-    /// piece that comes in several parts may take four times as long in all.
+    /// How long a peer may take to answer one request at most before its piece is asked for elsewhere:
+    /// all of that if nobody else has the piece, else as much of it, from a quarter on, as answers have
+    /// been seen to need. A piece that comes in several parts may take four times as long in all.
     pub request_timeout: Duration,
     /// How long a peer rests after a time-out; doubled with each further one.
     pub backoff: Duration,
@@ -85,7 +86,7 @@ pub enum Input<'a, P> {
         peer: P,
         /// Peers of a lower rank are asked first: one of a higher rank only for pieces that no
         /// peer of a lower rank has. Neighbours are 0; a gateway or registry, whose link everyone
-        /// shares, is higher.
+        /// shares, is higher. One that did not answer comes after all others until it answers again.
         rank: u8,
         /// What it has.
         holdings: Holdings,

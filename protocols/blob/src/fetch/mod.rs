@@ -37,6 +37,7 @@ use crate::geometry::{Geometry, MAX_CHUNK_LOG2, MIN_CHUNK_LOG2};
 use capmesh_wire::digest::Hasher;
 use capmesh_wire::{BlobRef, Digest, Instant};
 use core::fmt;
+use core::time::Duration;
 use peers::Peers;
 use slots::{SlotState, Slots};
 pub use storage::{Buffer, Buffers};
@@ -44,6 +45,10 @@ use storage::{BufferState, Reading, Storage};
 
 /// How often in a row storage may fail before the transfer does.
 const MAX_STORAGE_ERRORS: u8 = 3;
+
+/// Where another peer could be asked, an answer is waited for so many times as long as the slowest one has
+/// taken, or so many times less than [`Config::request_timeout`] if that is more.
+const HASTE: u32 = 4;
 
 /// Why a transfer was not begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +116,8 @@ pub struct Fetch<
     /// Whether pieces come in parts, so that each one in flight will need a buffer from its first
     /// part on.
     in_parts: bool,
+    /// The longest that an answer has taken, as far as its first part, in milliseconds.
+    slowest: u32,
     seed: u32,
     stall: Stall,
     storage_errors: u8,
@@ -242,6 +249,7 @@ impl<
             allowed: WINDOW,
             kept_up: 0,
             in_parts: false,
+            slowest: 0,
             seed,
             stall: Stall::No,
             storage_errors: 0,
@@ -404,14 +412,32 @@ impl<
     }
 
     fn give_request(&mut self, now: Instant, index: u8) -> Option<Output<'_, P>> {
+        let (peer, piece) = self.slots.get_mut(index).map(|slot| (slot.peer, slot.piece))?;
+        let patience = self.patience(peer, piece);
         let slot = self.slots.get_mut(index)?;
         if slot.filled == 0 {
             slot.limit = now + self.config.request_timeout * 4;
         }
-        slot.state =
-            SlotState::Asked { until: (now + self.config.request_timeout).min(slot.limit) };
+        slot.state = SlotState::Asked { until: (now + patience).min(slot.limit) };
         Counters::count(&mut self.counters.requests);
         Some(Output::Request { peer: slot.peer, piece: slot.piece, offset: slot.filled })
+    }
+
+    /// How long an answer of `peer` is waited for. Where another peer could be asked instead, no longer
+    /// than a few times what the slowest answer so far has taken.
+    fn patience(&self, peer: P, piece: u16) -> Duration {
+        let most = self.config.request_timeout;
+        let could_be_asked = |other: &peers::Peer<P, WORDS>| {
+            other.id != peer
+                && other.is_reliable()
+                && (piece == HOLDINGS || other.holds.contains(piece))
+        };
+        if self.peers.iter().any(|(_, other)| could_be_asked(other)) {
+            let slowest = Duration::from_millis(self.slowest.into());
+            (slowest * HASTE).clamp(most / HASTE, most)
+        } else {
+            most
+        }
     }
 
     /// The digest that `piece` must have, if it need not be read first.

@@ -8,8 +8,7 @@ use core::time::Duration;
 /// Wrong pieces after which a peer is dropped. One or two may be a worn flash page.
 const MAX_STRIKES: u8 = 3;
 
-/// Failures in a row after which a peer makes room for another and does not hold back those of a
-/// higher rank.
+/// Failures in a row after which a peer makes room for another.
 const ABSENT_AFTER: u8 = 3;
 
 /// The shortest rest after a failure, whatever the configuration says: without any, a peer that
@@ -47,13 +46,30 @@ impl<P, const WORDS: usize> Peer<P, WORDS> {
         self.is_usable() && self.retry_at.is_none() && self.in_flight < self.window
     }
 
-    pub(super) fn is_absent(&self) -> bool {
+    fn is_absent(&self) -> bool {
         !self.is_usable() || self.failures >= ABSENT_AFTER
     }
 
+    /// Whether it has answered what it was asked last, as far as is known.
+    pub(super) fn is_reliable(&self) -> bool {
+        self.is_usable() && self.failures == 0
+    }
+
+    /// Whether `other` is asked only for what this one lacks.
+    pub(super) fn is_before(&self, other: &Self) -> bool {
+        self.is_reliable() && (self.rank < other.rank || other.failures > 0)
+    }
+
     /// The lower, the sooner it is asked.
-    pub(super) fn order(&self) -> (u8, u8, u8) {
-        (self.rank, self.in_flight, self.failures)
+    pub(super) fn order(&self) -> (bool, u8, u8, u8) {
+        (self.failures > 0, self.rank, self.in_flight, self.failures)
+    }
+
+    /// It may be asked again. If that is not urgent, because `others` are there, it is first asked for
+    /// what it has, which keeps no piece waiting should it still be silent.
+    pub(super) fn wake(&mut self, others: bool) {
+        self.retry_at = None;
+        self.wants_holdings |= others && self.failures > 0;
     }
 
     pub(super) fn drop_for(&mut self, reason: DropReason) {

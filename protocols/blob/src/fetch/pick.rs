@@ -1,4 +1,4 @@
-//! Which piece to ask whom for: the rarest that a peer has, among peers of the lowest rank.
+//! Which piece to ask whom for: the rarest that a peer has, among peers of the lowest rank that answer.
 
 use super::peers::{Peer, Peers};
 use crate::bitmap::{Bitmap, mask, words_of};
@@ -65,7 +65,7 @@ fn rarest_of<P: Copy + Eq, const WORDS: usize, const PEERS: usize>(
         let mut planes = [0_u32; PLANES];
         for (_, other) in peers.iter().filter(|(_, other)| other.is_usable()) {
             let held = other.holds.word(index);
-            if other.rank < peer.rank && !other.is_absent() {
+            if other.is_before(peer) {
                 bits &= !held;
             }
             let mut carry = held;

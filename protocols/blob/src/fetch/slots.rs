@@ -67,6 +67,11 @@ impl<P: Copy + Eq, const WINDOW: usize> Slots<P, WINDOW> {
         self.iter().filter(|(_, s)| s.is_live() && s.piece != HOLDINGS).map(|(_, s)| s.piece)
     }
 
+    /// How many peers are being asked for what they have.
+    pub(super) fn questions(&self) -> usize {
+        self.iter().filter(|(_, slot)| slot.is_live() && slot.piece == HOLDINGS).count()
+    }
+
     /// How many pieces are being asked for and have no buffer yet.
     pub(super) fn without_buffer(&self) -> usize {
         let waits = |slot: &Slot<P>| slot.is_live() && slot.piece != HOLDINGS;
