@@ -240,10 +240,14 @@ fn a_body_is_not_collected_for_a_resource_that_is_not_there_or_does_not_want_it(
 
 /// Sends the first block of a body with this tag.
 fn begin(world: &mut World, tag: u8) -> Seen {
+    begin_at(world, "large-update", tag)
+}
+
+fn begin_at(world: &mut World, path: &str, tag: u8) -> Seen {
     let body = text(1_000);
     let upload = Upload::of(&body, size(64)).with_request_tag(RequestTag::new(&[tag]).unwrap());
     world.ask(Code::PUT, |writer| {
-        writer.path("large-update").unwrap();
+        writer.path(path).unwrap();
         upload.write(writer, &body).unwrap();
     })
 }
@@ -320,6 +324,20 @@ fn a_resource_can_stop_a_body_that_it_takes_in_parts() {
     let result = world.transfer(transfer(&body, 512), Code::PUT, "picky", &body);
     let refused = TransferStep::UploadFailed(UploadError::TooLarge { limit: 100_000 });
     assert_eq!(result, Err(refused));
+}
+
+#[test]
+fn a_body_that_is_refused_later_leaves_its_room_at_once() {
+    let mut world = World::new();
+    begin(&mut world, 0);
+    // There is room for four.
+    for tag in 1..=9 {
+        assert_eq!(begin_at(&mut world, "separate", tag).code(), Code::FORBIDDEN);
+    }
+    for tag in 1..=3 {
+        assert_eq!(begin(&mut world, tag).code(), Code::CONTINUE);
+    }
+    assert_eq!(begin_at(&mut world, "separate", 10).code(), Code::SERVICE_UNAVAILABLE);
 }
 
 #[test]

@@ -44,7 +44,7 @@ use alloc::vec::Vec;
 use capmesh_coap::Message;
 use capmesh_coap::block::BlockSize;
 use capmesh_coap::endpoint::{ExchangeId, Outcome};
-use capmesh_coap::server::Outbox;
+use capmesh_coap::server::{Outbox, Unfinished};
 use capmesh_session::Peer;
 use capmesh_wire::inventory::{CapsuleState, CapsuleStatus};
 use capmesh_wire::{Digest, DigestPrefix, ErrorCode, Instant, Manifest, Role, UnverifiedManifest};
@@ -134,6 +134,8 @@ pub struct Install {
     work: Option<Box<Work>>,
     /// What had to give way, and is to take back its requests.
     displaced: Option<Box<Work>>,
+    /// An upload that was answered before its end.
+    cut_short: Option<Unfinished<Peer>>,
     /// At most [`REFUSED`].
     refused: VecDeque<(Digest, Reason)>,
     neighbours: heapless::Vec<Peer, NEIGHBOURS>,
@@ -152,6 +154,7 @@ impl Install {
             queue: Vec::new(),
             work: None,
             displaced: None,
+            cut_short: None,
             refused: VecDeque::new(),
             neighbours: heapless::Vec::new(),
             block,
@@ -501,7 +504,7 @@ impl Install {
         let digest = work.digest;
         self.leave(now, &digest);
         if let Feed::Upload(upload) = &mut work.feed {
-            resource::finish(now, out, upload, &digest, &end);
+            self.cut_short = resource::finish(now, out, upload, &digest, &end);
         }
         match (end, work.feed) {
             (End::Held, _) => {

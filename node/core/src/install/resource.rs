@@ -10,7 +10,7 @@ use capmesh_blob::mapping::Name;
 use capmesh_coap::block::BlockValue;
 use capmesh_coap::link_format::Attributes;
 use capmesh_coap::option::OptionNumber;
-use capmesh_coap::server::{Done, Handled, Outbox, Reply, Request, Resource};
+use capmesh_coap::server::{Done, Handled, Outbox, Reply, Request, Resource, Unfinished};
 use capmesh_coap::{Code, MessageWriter};
 use capmesh_session::{Peer, Roles};
 use capmesh_wire::cbor::{Writer, encode};
@@ -71,8 +71,19 @@ impl<'a> CapsulesResource<'a> {
             return incomplete;
         }
         upload.push(now, request.body(), !part.more)?;
-        upload.wait(Waiting { responder, block: part.answer });
+        let body = request.unfinished();
+        upload.wait(Waiting { responder, block: part.answer, body });
         Ok(Ok(Done::Later))
+    }
+}
+
+impl Install {
+    /// The upload that was answered before its end, to be told [`Server::release`]: to be asked for after
+    /// each call that may answer.
+    ///
+    /// [`Server::release`]: capmesh_coap::server::Server::release
+    pub const fn take_cut_short(&mut self) -> Option<Unfinished<Peer>> {
+        self.cut_short.take()
     }
 }
 
@@ -144,15 +155,16 @@ pub(super) fn go_on(now: Instant, out: &mut dyn Outbox<Peer>, waiting: Waiting) 
     respond(now, out, waiting, Code::CONTINUE, &mut |writer| write_block(writer, block));
 }
 
-/// Tells the one who brings a bundle what has come of it.
+/// Tells the one who brings a bundle what has come of it. Returns the body that is cut short by that, if
+/// it is.
 pub(super) fn finish(
     now: Instant,
     out: &mut dyn Outbox<Peer>,
     upload: &mut Upload,
     digest: &Digest,
     end: &End,
-) {
-    let Some(waiting) = upload.take_waiting() else { return };
+) -> Option<Unfinished<Peer>> {
+    let waiting = upload.take_waiting()?;
     match end {
         End::Held => {
             let (name, block) = (Name::of(digest), waiting.block);
@@ -167,6 +179,7 @@ pub(super) fn finish(
             refuse_later(now, out, waiting.responder, waiting.block, &reason.problem());
         }
     }
+    waiting.body
 }
 
 fn write_block(

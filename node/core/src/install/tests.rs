@@ -103,6 +103,25 @@ fn neighbours_are_asked_before_the_registry() {
 }
 
 #[test]
+fn a_neighbour_that_dies_half_way_is_not_waited_for() {
+    let made = Recipe { size: 9_000, chunk_log2: 8, ..Recipe::default() }.make();
+    let parties = vec![(1, node(1)), (2, node(2)), (REGISTRY, registry(&[&made]))];
+    let mut world = world(1, parties);
+    want(&mut world, 2, &made, &[REGISTRY]);
+    assert!(run(&mut world, 2, 60, |party| party.is_held(&made)));
+    want(&mut world, 1, &made, &[2, REGISTRY]);
+    let is_half = |party: &Party| {
+        party.install.work.as_ref().and_then(|work| work.missing()).is_some_and(|left| left < 20)
+    };
+    assert!(run(&mut world, 1, 60, is_half));
+    world.machines.remove(&address(2));
+    let died = world.now;
+    assert!(run(&mut world, 1, 60, |party| party.is_held(&made)));
+    let took = world.now.saturating_since(died);
+    assert!(took < Duration::from_secs(7), "{took:?}");
+}
+
+#[test]
 fn a_bad_link_and_slow_flash_make_it_slower_and_no_worse() {
     let delay = Duration::from_millis(5)..Duration::from_millis(300);
     for seed in 0..6 {
@@ -629,6 +648,23 @@ mod uploads {
             assert!(party.is_held(&made));
             assert_eq!(party.store.extents(party.nor.bytes()).count(), 1);
         }
+    }
+
+    #[test]
+    fn bundles_that_are_refused_half_way_leave_room_for_others() {
+        let refused = Recipe { signer: 77, size: 5_000, ..Recipe::default() }.make();
+        let mut world = two();
+        // As if from as many operators: each is a body of its own to the server, which has two places.
+        for tag in 0..5 {
+            let asking =
+                world.machine(address(OPERATOR)).ask(peer(1), Code::PUT, "x", &refused.bundle());
+            asking.query = Some(format!("t={tag}"));
+            assert!(run(&mut world, OPERATOR, 10, |party| party.answer().is_some()));
+            let said = world.machine(address(OPERATOR)).asking.take().unwrap().answer.unwrap();
+            assert_eq!(said.problem().code, ErrorCode::Untrusted, "{tag}");
+        }
+        let taken = upload(&mut world, OPERATOR, &Recipe::default().make().bundle());
+        assert_eq!(taken.code, Code::CREATED);
     }
 
     #[test]

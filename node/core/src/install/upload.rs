@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use capmesh_blob::Geometry;
 use capmesh_coap::block::BlockValue;
 use capmesh_coap::endpoint::Responder;
+use capmesh_coap::server::Unfinished;
 use capmesh_session::Peer;
 use capmesh_wire::bundle::{BundleReader, Part, Piece};
 use capmesh_wire::{BlobRef, Digest, ErrorCode, Instant};
@@ -53,6 +54,7 @@ enum PieceState {
 pub(super) struct Waiting {
     pub(super) responder: Responder,
     pub(super) block: Option<BlockValue>,
+    pub(super) body: Option<Unfinished<Peer>>,
 }
 
 impl Upload {

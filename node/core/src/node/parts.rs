@@ -105,6 +105,12 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         }
     }
 
+    /// Has the server forget uploads that were answered before their end.
+    pub(super) fn let_go(&mut self) {
+        let cut_short = [self.site.take_cut_short(), self.install.take_cut_short()];
+        cut_short.into_iter().flatten().for_each(|body| self.server.release(body));
+    }
+
     /// Takes note of what has become of a capsule.
     pub(super) fn installed(&mut self, now: Instant, event: install::Event) {
         match event {

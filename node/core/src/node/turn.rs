@@ -211,6 +211,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         self.advance_site(now, flash);
         self.advance_strangers(now);
         self.advance_install(now, flash);
+        self.let_go();
         self.advance_long(now, flash);
         self.advance_restoring(now, flash);
         self.advance_neighbours(now, flash);

@@ -46,7 +46,7 @@ use alloc::vec::Vec;
 use capmesh_coap::block::{BlockSize, BlockValue};
 use capmesh_coap::endpoint::{ExchangeId, Outcome, Responder};
 use capmesh_coap::option::OptionNumber;
-use capmesh_coap::server::{Handled, Outbox, Request};
+use capmesh_coap::server::{Handled, Outbox, Request, Unfinished};
 use capmesh_coap::{Code, Message};
 use capmesh_session::Peer;
 use capmesh_wire::control::Adopt;
@@ -117,6 +117,7 @@ pub struct Site {
     discarded: heapless::Vec<ExtentId, DISCARDED>,
     /// What leads to the roster that counts, to be kept. Empty: that of the last one is to go.
     delta: Option<Vec<u8>>,
+    cut_short: Option<Unfinished<Peer>>,
     events: heapless::Deque<Event, 4>,
 }
 
@@ -144,6 +145,7 @@ enum Source {
 struct Waiting {
     responder: Responder,
     block: Option<BlockValue>,
+    body: Option<Unfinished<Peer>>,
 }
 
 impl Site {
@@ -181,6 +183,7 @@ impl Site {
             rested: Rested::new(),
             discarded: adopt::leftovers(flash, store).into_iter().take(DISCARDED).collect(),
             delta: None,
+            cut_short: None,
             events: heapless::Deque::new(),
         })
     }
@@ -389,7 +392,8 @@ impl Site {
         incoming.intake.advance(flash, store, &known);
         if incoming.intake.result().is_none() && !incoming.intake.wants_part() {
             let Some(responder) = request.responder() else { return incomplete };
-            *waiting = Some(Waiting { responder, block: part.answer });
+            let body = request.unfinished();
+            *waiting = Some(Waiting { responder, block: part.answer, body });
             return Ok(Ok(capmesh_coap::server::Done::Later));
         }
         match incoming.intake.result() {
@@ -460,6 +464,7 @@ impl Site {
                 if let Some(answer) = answer(&incoming.intake)
                     && let Some(waiting) = waiting.take()
                 {
+                    self.cut_short = waiting.body.filter(|_| answer.is_err());
                     reply(now, out, &waiting, answer);
                 }
             }

@@ -7,7 +7,7 @@ use crate::problem::refuse;
 use capmesh_coap::Code;
 use capmesh_coap::block::ETag;
 use capmesh_coap::link_format::Attributes;
-use capmesh_coap::server::{Done, Handled, Reply, Request, Resource};
+use capmesh_coap::server::{Done, Handled, Reply, Request, Resource, Unfinished};
 use capmesh_session::{Peer, Roles};
 use capmesh_wire::content_format;
 use capmesh_wire::roster::Delta;
@@ -17,6 +17,16 @@ use capmesh_wire::{Revision, limits};
 const LONGEST: u32 = 96 * 1_024;
 
 const _: () = assert!(limits::ROSTER_ENTRIES * limits::ROSTER_ENTRY < LONGEST as usize);
+
+impl Site {
+    /// The document that was answered before its end, to be told [`Server::release`]: to be asked for
+    /// after [`Site::poll`].
+    ///
+    /// [`Server::release`]: capmesh_coap::server::Server::release
+    pub const fn take_cut_short(&mut self) -> Option<Unfinished<Peer>> {
+        self.cut_short.take()
+    }
+}
 
 /// The roster: GET, with `v=` and a version for what has changed since, if that is short; PUT with a
 /// roster or a delta. For members of the site.

@@ -55,7 +55,7 @@ type Core = Endpoint<ByAddress, MTU, 24, 12, 2, 128, 16_384>;
 pub(crate) struct Asking {
     method: Code,
     path: String,
-    query: Option<String>,
+    pub(crate) query: Option<String>,
     to: Peer,
     body: Vec<u8>,
     format: Option<u16>,
@@ -82,7 +82,7 @@ impl Said {
 /// A party of the world: a node with its flash, or somebody who only asks and gives.
 pub(crate) struct Party {
     core: Box<Core>,
-    server: Server<Peer, 2, 4, 64>,
+    server: Server<Peer, 2, 2, 64>,
     serve: Serve<Peer, 8>,
     pub(crate) nor: Nor,
     pub(crate) store: Store,
@@ -250,10 +250,17 @@ impl Party {
             self.events.push(event);
             has_moved = true;
         }
+        self.let_go();
         self.next_request(now);
         let hashes = self.install.poll_timeout().is_some_and(|at| at <= now)
             || self.site.poll_timeout().is_some_and(|at| at <= now);
         has_moved | self.operate(now) | hashes
+    }
+
+    /// As the node does.
+    fn let_go(&mut self) {
+        let cut_short = [self.site.take_cut_short(), self.install.take_cut_short()];
+        cut_short.into_iter().flatten().for_each(|body| self.server.release(body));
     }
 
     /// One operation of flash, if it is time.

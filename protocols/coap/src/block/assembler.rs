@@ -193,6 +193,13 @@ impl<P: Copy + Eq, const SLOTS: usize> Tracker<P, SLOTS> {
         self.forget(Some(slot));
     }
 
+    /// Forgets the body in `slot` if it is one of this peer's and not complete.
+    pub fn abandon(&mut self, slot: usize, peer: P) {
+        if let Some(place) = self.tracks.get_mut(slot) {
+            place.take_if(|track| track.peer == peer && track.serving.is_none());
+        }
+    }
+
     /// When the next body is given up.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {

@@ -140,8 +140,9 @@ impl<P: Copy + Eq, const OBSERVERS: usize, const BODIES: usize, const BODY: usiz
         request.part.answer = Some(accepted.answer);
         let verdict = if streams.is_some() {
             let total = message.option_uint(OptionNumber::SIZE1);
-            let Accepted { offset, more, answer, .. } = accepted;
-            request.part = Part { offset, more, total, answer: Some(answer) };
+            let Accepted { offset, more, answer, slot, .. } = accepted;
+            let slot = more.then_some(slot);
+            request.part = Part { offset, more, total, answer: Some(answer), slot };
             self.run(resource, request, None, block2, buf)
         } else if conditional && !begins {
             // Again, because it may have changed since.

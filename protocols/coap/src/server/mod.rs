@@ -46,7 +46,7 @@ pub use observers::{OBSERVE_REQUEST, SILENCE};
 pub use outbox::{Build, Outbox};
 pub use refusal::Refusal;
 pub use reply::Reply;
-pub use request::{Part, Request};
+pub use request::{Part, Request, Unfinished};
 pub use resource::{Done, Handled, Resource, Route};
 
 use crate::block::{Assembler, BlockSize};
@@ -165,6 +165,12 @@ impl<P: Copy + Eq, const OBSERVERS: usize, const BODIES: usize, const BODY: usiz
             self.observers.remove(observer.id);
         }
         true
+    }
+
+    /// Says that a body which a resource takes in parts was answered [later](Done::Later) and for good, so
+    /// that no further part of it comes: another one finds room at once.
+    pub fn release(&mut self, body: Unfinished<P>) {
+        self.bodies.tracker().abandon(body.slot, body.peer);
     }
 
     /// Says that the resource at this path has changed; its observers are notified by

@@ -38,11 +38,22 @@ pub struct Part {
     /// The Block1 option that a response has to carry that comes [later](super::Done::Later), if any:
     /// with 2.31 (Continue) if more is to come.
     pub answer: Option<BlockValue>,
+    /// Where the server keeps count of the body, while more is to come.
+    pub(super) slot: Option<usize>,
 }
 
 impl Part {
     /// The only part of a body.
-    pub(super) const WHOLE: Self = Self { offset: 0, more: false, total: None, answer: None };
+    pub(super) const WHOLE: Self =
+        Self { offset: 0, more: false, total: None, answer: None, slot: None };
+}
+
+/// A body of which more parts are to come, unless the answer to this one is the last word: whoever
+/// gives that answer [later](super::Done::Later) says so to [`Server::release`](super::Server::release).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unfinished<P> {
+    pub(super) peer: P,
+    pub(super) slot: usize,
 }
 
 impl<'r, P: Copy> Request<'r, P> {
@@ -68,6 +79,12 @@ impl<'r, P: Copy> Request<'r, P> {
     #[must_use]
     pub const fn part(&self) -> Part {
         self.part
+    }
+
+    /// The body that this part belongs to, if more parts of it are to come.
+    #[must_use]
+    pub fn unfinished(&self) -> Option<Unfinished<P>> {
+        self.part.slot.map(|slot| Unfinished { peer: self.peer, slot })
     }
 
     /// When it came, or when it is answered anew for an observer.

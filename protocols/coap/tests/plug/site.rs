@@ -4,7 +4,7 @@ use capmesh_coap::block::ETag;
 use capmesh_coap::endpoint::{Reliability, Responder};
 use capmesh_coap::link_format::{Attributes, LinkWriter};
 use capmesh_coap::option::OptionNumber;
-use capmesh_coap::server::{Done, Handled, Outbox, Reply, Request, Resource, Route};
+use capmesh_coap::server::{Done, Handled, Outbox, Reply, Request, Resource, Route, Unfinished};
 use capmesh_coap::{Code, Message};
 use capmesh_wire::Instant;
 use std::fmt::Write as _;
@@ -86,13 +86,25 @@ impl<P: Copy> Resource<P> for Note {
 #[derive(Debug, Default)]
 pub struct Separate {
     pending: Vec<(Instant, Responder)>,
+    /// Bodies whose first part it refuses next.
+    unwanted: Vec<(Responder, Unfinished<SocketAddr>)>,
 }
 
-impl<P: Copy> Resource<P> for Separate {
-    fn get(&mut self, request: &Request<'_, P>, _: &mut Reply<'_>) -> Handled {
+impl Resource<SocketAddr> for Separate {
+    fn get(&mut self, request: &Request<'_, SocketAddr>, _: &mut Reply<'_>) -> Handled {
         let responder = request.responder().ok_or(Code::INTERNAL_SERVER_ERROR)?;
         self.pending.push((request.now() + DELAY, responder));
         Ok(Done::Later)
+    }
+
+    fn put(&mut self, request: &Request<'_, SocketAddr>, _: &mut Reply<'_>) -> Handled {
+        let waiting = request.responder().zip(request.unfinished());
+        self.unwanted.push(waiting.ok_or(Code::INTERNAL_SERVER_ERROR)?);
+        Ok(Done::Later)
+    }
+
+    fn streams(&self, method: Code) -> Option<u32> {
+        (method == Code::PUT).then_some(100_000)
     }
 }
 
@@ -335,6 +347,20 @@ impl Site {
         let named = ["link1", "link2", "link3"];
         routes.extend(named.into_iter().zip(&mut self.links).map(|(at, note)| Route::at(at, note)));
         routes
+    }
+
+    /// Refuses what `/separate` does not want. Gives the bodies that have ended.
+    pub fn refuse(
+        &mut self,
+        now: Instant,
+        out: &mut dyn Outbox<SocketAddr>,
+    ) -> Vec<Unfinished<SocketAddr>> {
+        let mut ended = Vec::new();
+        for (responder, body) in self.separate.unwanted.drain(..) {
+            out.respond(now, responder, Code::FORBIDDEN, &mut |_| Ok(())).unwrap();
+            ended.push(body);
+        }
+        ended
     }
 
     /// Answers what `/separate` has taken its time for.

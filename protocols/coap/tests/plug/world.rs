@@ -314,6 +314,9 @@ impl World {
         let mut buf = [0; MTU];
         let now = self.now;
         self.site.poll(now, &mut self.server_endpoint);
+        for body in self.site.refuse(now, &mut self.server_endpoint) {
+            self.server.release(body);
+        }
         for path in self.site.take_changes() {
             self.server.changed(path);
         }
