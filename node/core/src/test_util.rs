@@ -1,4 +1,8 @@
-//! What tests and fuzzers of a node's parts share.
+//! What tests and fuzzers of a node and its parts share.
+
+mod hooked;
+
+pub use hooked::{Hook, Hooked};
 
 use alloc::collections::BTreeMap;
 use capmesh_coap::Message;

@@ -7,9 +7,10 @@ use crate::site::{Dice, identity, name, scalar};
 use crate::world::MTU;
 use capmesh_coap::endpoint::{self, Endpoint};
 use capmesh_coap::relay::Relaying;
-use capmesh_node::flash::nor::{Nor, Tear};
-use capmesh_node::flash::{Op, Owner, Store, kinds};
+use capmesh_node::flash::nor::{Nor, Pending, Tear};
+use capmesh_node::flash::{Owner, Store, kinds};
 use capmesh_node::site::Members;
+use capmesh_node::test_util::Hooked;
 use capmesh_node::trace::{Gauge, Trace};
 use capmesh_node::{Boot, Config, Node, Output};
 use capmesh_session::{RelayEndpoint, Sessions};
@@ -25,9 +26,9 @@ pub struct Machine {
     pub(crate) n: Host,
     config: Config,
     pub(crate) nor: Nor,
-    pub(crate) node: Option<Box<Node<Core, Faulty<SimHost>>>>,
+    pub(crate) node: Option<Box<Node<Core, Hooked<SimHost, Faulty>>>>,
     /// The operation that flash works on, and its number.
-    pub(crate) flashing: Option<(u64, OwnedOp)>,
+    pub(crate) flashing: Option<(u64, Pending)>,
     /// Its clock, which begins anew at each start.
     pub clock: Clock,
     ppm: i32,
@@ -41,21 +42,6 @@ pub struct Machine {
     pub fault: Option<HostFault>,
 }
 
-#[derive(Clone, Debug)]
-pub(crate) enum OwnedOp {
-    Program { at: u32, bytes: Vec<u8> },
-    Erase { at: u32 },
-}
-
-impl OwnedOp {
-    pub(crate) fn op(&self) -> Op<'_> {
-        match self {
-            Self::Program { at, bytes } => Op::Program { at: *at, bytes },
-            Self::Erase { at } => Op::Erase { at: *at },
-        }
-    }
-}
-
 /// Flash of a node that has its site's credential and roster, and no key yet.
 pub(crate) fn member(config: &Config, site: &[u8], roster: &[u8]) -> Nor {
     let mut nor = Nor::new(config.flash.geometry, config.flash.bytes());
@@ -64,31 +50,18 @@ pub(crate) fn member(config: &Config, site: &[u8], roster: &[u8]) -> Nor {
     let size = roster.len() as u32;
     let blob = BlobRef { digest, size, chunk_log2: 12, root: digest };
     let extent = store.allocate(nor.bytes(), &blob, owner).unwrap();
-    settle(&mut store, &mut nor);
+    nor.settle(&mut store);
     let step = config.flash.write as usize;
     for (place, part) in roster.chunks(step).enumerate() {
         store.write(nor.bytes(), extent, (place * step) as u32, part).unwrap();
-        settle(&mut store, &mut nor);
+        nor.settle(&mut store);
     }
     let mut group = store.group();
     group.put(kinds::SITE, 0, site).unwrap();
     group.commit_extent(nor.bytes(), extent).unwrap();
     group.submit().unwrap();
-    settle(&mut store, &mut nor);
+    nor.settle(&mut store);
     nor
-}
-
-/// Does everything that a store wants done to its flash.
-fn settle(store: &mut Store, nor: &mut Nor) {
-    loop {
-        let op = match store.poll(nor.bytes()) {
-            None => return,
-            Some(Op::Program { at, bytes }) => OwnedOp::Program { at, bytes: bytes.to_vec() },
-            Some(Op::Erase { at }) => OwnedOp::Erase { at },
-        };
-        nor.apply(op.op()).unwrap();
-        let _ = store.flashed(nor.bytes(), Ok(()));
-    }
 }
 
 /// What a node has just done.
@@ -114,7 +87,7 @@ impl Machine {
         own.extend_from_slice(name(n).as_bytes());
         let mut store = Store::mount(nor.bytes(), config.flash);
         store.put(kinds::IDENTITY, 0, &own).unwrap();
-        settle(&mut store, &mut nor);
+        nor.settle(&mut store);
         Self {
             n,
             config,
@@ -142,7 +115,7 @@ impl Machine {
         dice.fill_bytes(&mut random);
         let boot = Boot::new(self.config.clone(), flash, random).unwrap();
         let link = core(self.n, dice.fork(1));
-        let host = Faulty { host: SimHost::new(), fault: self.fault };
+        let host = Hooked { inner: SimHost::new(), hook: Faulty::new(self.fault) };
         let node = boot.start(now, flash, link, host, dice.roll());
         self.node = Some(Box::new(node));
     }
@@ -166,11 +139,11 @@ impl Machine {
                 return Done::Actuated { actuator, value };
             }
             Some(Output::Reboot) => return Done::Reboot,
-            Some(Output::Program { at, bytes }) => OwnedOp::Program { at, bytes: bytes.to_vec() },
-            Some(Output::Erase { at }) => OwnedOp::Erase { at },
+            Some(Output::Program { at, bytes }) => Pending::Program { at, bytes: bytes.to_vec() },
+            Some(Output::Erase { at }) => Pending::Erase { at },
         };
         self.operations += 1;
-        let erases = matches!(op, OwnedOp::Erase { .. });
+        let erases = matches!(op, Pending::Erase { .. });
         assert!(self.flashing.replace((self.operations, op)).is_none(), "one at a time");
         Done::Began { number: self.operations, erases }
     }

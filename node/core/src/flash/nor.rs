@@ -1,6 +1,6 @@
 //! A simulated NOR flash that enforces the rules, counts wear, and tears what a power cut interrupts.
 
-use super::{Fault, Geometry, Op};
+use super::{Fault, Geometry, Op, Store};
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -17,6 +17,34 @@ pub enum Tear {
     Bits(u64),
     /// All of it; only the answer was lost.
     Everything,
+}
+
+/// An [`Op`] that was asked for and is not done.
+#[derive(Clone, Debug)]
+pub enum Pending {
+    /// See [`Op::Program`].
+    Program {
+        /// Where.
+        at: u32,
+        /// What is there then.
+        bytes: Vec<u8>,
+    },
+    /// See [`Op::Erase`].
+    Erase {
+        /// Where.
+        at: u32,
+    },
+}
+
+impl Pending {
+    /// The operation.
+    #[must_use]
+    pub fn op(&self) -> Op<'_> {
+        match self {
+            Self::Program { at, bytes } => Op::Program { at: *at, bytes },
+            Self::Erase { at } => Op::Erase { at: *at },
+        }
+    }
 }
 
 /// The flash.
@@ -84,6 +112,17 @@ impl Nor {
     pub fn apply(&mut self, op: Op<'_>) -> Result<(), Fault> {
         self.tear(op, Tear::Everything);
         Ok(())
+    }
+
+    /// Does everything that a store wants done. Whoever waits for one of it is not told.
+    ///
+    /// # Panics
+    /// As [`Nor::apply`].
+    pub fn settle(&mut self, store: &mut Store) {
+        while let Some(op) = store.poll(&self.bytes) {
+            let result = self.apply(op);
+            let _ = store.flashed(&self.bytes, result);
+        }
     }
 
     /// Does a part of an operation.

@@ -5,7 +5,7 @@
 #![expect(clippy::cast_possible_truncation, reason = "the numbers are small")]
 
 use crate::flash::nor::{Nor, Tear};
-use crate::flash::{Config, Geometry, Op, Store};
+use crate::flash::{Config, Geometry, Store};
 use crate::install::{self, Blobs, CapsulesResource, Install};
 use crate::site::{self, CredentialResource, PlanResource, RosterResource, Site};
 use crate::test_util::ByAddress;
@@ -268,15 +268,7 @@ impl Party {
         if self.flash_busy.is_some_and(|until| now < until) {
             return false;
         }
-        let op = match self.store.poll(self.nor.bytes()) {
-            None => return false,
-            Some(Op::Erase { at }) => (at, None),
-            Some(Op::Program { at, bytes }) => (at, Some(bytes.to_vec())),
-        };
-        let op = match &op {
-            (at, None) => Op::Erase { at: *at },
-            (at, Some(bytes)) => Op::Program { at: *at, bytes },
-        };
+        let Some(op) = self.store.poll(self.nor.bytes()) else { return false };
         self.ops += 1;
         if let Some((after, tear)) = self.cut
             && self.ops > after

@@ -24,7 +24,7 @@ pub(crate) enum Kind {
 
 /// The module of this number.
 pub(crate) fn module(number: u64) -> (Kind, Vec<u8>) {
-    let mut dice = Dice(number.wrapping_mul(0x2545_f491_4f6c_dd1d));
+    let mut dice = Dice::new(number.wrapping_mul(0x2545_f491_4f6c_dd1d));
     match number % 10 {
         0 => (Kind::Anything, anything(&mut dice)),
         1 => (Kind::Accepted, smith(accepted(&mut dice), &mut dice)),

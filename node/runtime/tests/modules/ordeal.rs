@@ -53,7 +53,7 @@ pub(crate) fn undergo(module: &[u8], seed: u64) -> Outcome {
     let Ok(mut instance) = made else { return Outcome::NotSetUp };
     let other = runtime.instantiate(&admitted, &limits, surroundings(), seed);
     let mut other = other.expect("it fitted before");
-    let mut dice = Dice(seed);
+    let mut dice = Dice::new(seed);
     let (mut outcome, mut record) = (Outcome::Ran, Vec::new());
     for _ in 0..2 {
         for event in events() {

@@ -30,7 +30,7 @@ fn a_capsule_comes_from_a_peer_through_loss_and_crashes() {
         let install = Command::Install(Install { capsule: source.digest(), sources });
         world.retry(2, &install);
         for _ in 0..3 {
-            let rest = world.dice.below(1_500);
+            let rest = world.dice.within(0..1_500);
             world.run_for(Duration::from_millis(rest));
             world.crash(2);
             world.boot(2);

@@ -64,11 +64,11 @@ fn crashes_at_any_moment_leave_everything_as_it_was() {
         world.boot_all();
         plan(&mut world, 1, &[(1, &rows[0]), (2, &rows[1]), (1, &rows[2])]);
         for _ in 0..6 {
-            let rest = 10 + world.dice.below(400);
+            let rest = 10 + world.dice.within(0..400);
             world.run_for(Duration::from_millis(rest));
-            let n = if world.dice.below(2) == 0 { 1 } else { 2 };
+            let n = if world.dice.within(0..2) == 0 { 1 } else { 2 };
             world.crash(n);
-            let off = world.dice.below(3_000);
+            let off = world.dice.within(0..3_000);
             world.run_for(Duration::from_millis(off));
             world.boot(n);
         }

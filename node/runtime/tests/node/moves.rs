@@ -55,13 +55,13 @@ fn a_crash_at_any_step_of_a_move_leaves_one_owner_and_loses_nothing() {
         (world.faults.loss, world.chaos) = (3, 35);
         let (mut epoch, mut at) = (1, 2);
         for _ in 0..3 {
-            let rest = world.dice.below(500);
+            let rest = world.dice.within(0..500);
             world.run_for(Duration::from_millis(rest));
             epoch += 1;
             let to = 5 - at;
             let wires = (Some(End(1, 1)), Some(End(1, 3)));
             rows[1] = RowOf::new(2, epoch, &capsules[1], wires.0, wires.1, Delivery::Every);
-            if world.dice.below(3) == 0 {
+            if world.dice.within(0..3) == 0 {
                 migrate_and_undo(&mut world, &rows[1], epoch, at, to);
                 break;
             }
@@ -149,7 +149,7 @@ fn a_move_asked_for_while_a_commit_is_being_written_takes_what_came_after_it() {
         let answer = world.retry(2, &quiesce);
         assert_eq!(answer.reply(), Reply::Snapshot(snapshot), "{round}");
         world.retry(2, &Command::Resume(target(2, 1)));
-        let rest = world.dice.below(200_000);
+        let rest = world.dice.within(0..200_000);
         world.run_for(Duration::from_micros(rest));
     }
     world.run_until(900, |world| last(world, 1, 0) >= f64::from(count));

@@ -77,7 +77,7 @@ fn nothing_is_lost_when_the_relay_or_an_end_falls_over() {
         world.faults.loss = 3;
         plan(&mut world, 1, &[(1, &rows[0]), (3, &rows[1]), (1, &rows[2])]);
         for n in [2, 3, 1, 2] {
-            let rest = world.dice.below(3_000);
+            let rest = world.dice.within(0..3_000);
             world.run_for(Duration::from_millis(rest));
             world.crash(n);
             world.run_for(Duration::from_millis(rest / 2));

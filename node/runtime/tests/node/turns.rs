@@ -1,8 +1,9 @@
 //! How long a capsule waits for its turn beside seven that mean harm.
 
+use crate::world::World;
 use crate::world::capsules::{self, Packed, RowOf};
 use crate::world::site::start;
-use crate::world::{Dice, World};
+use capmesh_coap::test_util::Dice;
 use capmesh_node::Input;
 use capmesh_wire::List;
 use capmesh_wire::Name;
@@ -71,12 +72,12 @@ fn a_handler_begins_within_ten_milliseconds_beside_seven_hostile_ones() {
     }
     world.wait(1, 8, InstanceState::Running);
     let most = u64::from(budget.fuel_per_second / 100);
-    let (mut dice, mut buf) = (Dice(1), vec![0; 2_048]);
+    let (mut dice, mut buf) = (Dice::new(1), vec![0; 2_048]);
     let (mut worst, mut count, mut ready) = (0, 0, None);
     let until = world.now + Duration::from_secs(30);
     while world.now < until {
         let before = world.machine(1).record.seen();
-        if ready.is_none() && dice.below(40) == 0 {
+        if ready.is_none() && dice.within(0..40) == 0 {
             // It comes when the last slice has just begun.
             ready = Some((before.heard, before.fuel - before.slice));
             world.input(1, Input::Digital { source: 0, value: 1.0 });

@@ -41,7 +41,7 @@ fn updated(seed: u64, layout: Option<StateLayout>, crashes: bool) -> ((f64, f64)
     }
     world.boot_all();
     plan(&mut world, 1, &[(1, &rows[0]), (2, &rows[1]), (1, &rows[2])]);
-    let rest = 400 + world.dice.below(400);
+    let rest = 400 + world.dice.within(0..400);
     world.run_for(Duration::from_millis(rest));
     rows[1] = RowOf::new(2, 2, &newer, Some(End(1, 1)), Some(End(1, 3)), Delivery::Every);
     world.chaos = if crashes { 50 } else { 0 };

@@ -15,7 +15,7 @@ use capmesh_coap::message::{Code, Kind, Message, MessageWriter, Token};
 use capmesh_coap::option::OptionNumber;
 use capmesh_coap::server::{Route, Server, ServerConfig};
 use capmesh_node::flash::nor::{Nor, Tear};
-use capmesh_node::flash::{Config, Geometry, Op, Store, kinds};
+use capmesh_node::flash::{Config, Geometry, Store, kinds};
 use capmesh_node::install::{Board, CapsulesResource, Install};
 use capmesh_node::problem::Reason;
 use capmesh_node::site::{self, PlanResource, RosterResource, Site};
@@ -291,14 +291,7 @@ fn operate(
     store: &mut Store,
     tear: Option<Tear>,
 ) -> Option<Option<capmesh_node::flash::Done>> {
-    let (at, bytes) = match store.poll(nor.bytes())? {
-        Op::Erase { at } => (at, None),
-        Op::Program { at, bytes } => (at, Some(bytes.to_vec())),
-    };
-    let op = match &bytes {
-        None => Op::Erase { at },
-        Some(bytes) => Op::Program { at, bytes },
-    };
+    let op = store.poll(nor.bytes())?;
     if let Some(tear) = tear {
         nor.tear(op, tear);
         return None;

@@ -1,9 +1,7 @@
 //! Hosts that are wrong on purpose: what checkers must find.
 
-use capmesh_node::host::{
-    Busy, CapsuleHost, Effect, Event, HostInstance, Limits, Progress, RestoreError, SnapshotError,
-    Surroundings,
-};
+use capmesh_node::host::{HostInstance, Progress, RestoreError};
+use capmesh_node::test_util::Hook;
 
 /// What a host of capsules does wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,88 +12,39 @@ pub enum HostFault {
     Burns(u64),
 }
 
-/// A host that does what another does, unless it has a [`HostFault`].
+/// Has a host be right, unless it has a [`HostFault`].
 #[derive(Clone, Debug)]
-pub(crate) struct Faulty<H> {
-    pub(crate) host: H,
-    pub(crate) fault: Option<HostFault>,
-}
-
-/// An instance of such a host.
-#[derive(Debug)]
-pub(crate) struct FaultyInstance<I> {
-    instance: I,
+pub(crate) struct Faulty {
     fault: Option<HostFault>,
     burnt: u64,
 }
 
-impl<H: CapsuleHost> CapsuleHost for Faulty<H> {
-    type Admitted = H::Admitted;
-    type Instance = FaultyInstance<H::Instance>;
-    type Refusal = H::Refusal;
-
-    fn admit(&self, module: &[u8], limits: &Limits) -> Result<Self::Admitted, Self::Refusal> {
-        self.host.admit(module, limits)
-    }
-
-    fn instantiate(
-        &self,
-        admitted: &Self::Admitted,
-        limits: &Limits,
-        surroundings: Surroundings,
-        seed: u64,
-    ) -> Result<Self::Instance, Self::Refusal> {
-        let instance = self.host.instantiate(admitted, limits, surroundings, seed)?;
-        Ok(FaultyInstance { instance, fault: self.fault, burnt: 0 })
+impl Faulty {
+    pub(crate) const fn new(fault: Option<HostFault>) -> Self {
+        Self { fault, burnt: 0 }
     }
 }
 
-impl<I: HostInstance> HostInstance for FaultyInstance<I> {
-    fn begin(
-        &mut self,
-        event: &Event<'_>,
-        time: u64,
-        uncertainty: Option<u64>,
-    ) -> Result<bool, Busy> {
-        self.instance.begin(event, time, uncertainty)
-    }
-
-    fn run(&mut self, fuel: u64) -> Progress {
+impl Hook for Faulty {
+    fn run(&mut self, instance: &mut impl HostInstance, fuel: u64) -> Progress {
         if let Some(HostFault::Burns(fuel)) = self.fault {
             self.burnt += fuel;
         }
-        self.instance.run(fuel)
+        instance.run(fuel)
     }
 
-    fn effects(&self) -> impl Iterator<Item = Effect<'_>> {
-        self.instance.effects()
+    fn fuel_used(&self, instance: &impl HostInstance) -> u64 {
+        instance.fuel_used() + self.burnt
     }
 
-    fn set_sample(&mut self, sensor: u32, record: &[u8]) -> Result<(), Busy> {
-        self.instance.set_sample(sensor, record)
-    }
-
-    fn is_quiescent(&self) -> bool {
-        self.instance.is_quiescent()
-    }
-
-    fn fuel_used(&self) -> u64 {
-        self.instance.fuel_used() + self.burnt
-    }
-
-    fn snapshot(
-        &self,
-        module: &[u8],
-        out: &mut Vec<u8>,
-        limit: usize,
-    ) -> Result<(), SnapshotError> {
-        self.instance.snapshot(module, out, limit)
-    }
-
-    fn restore(&mut self, snapshot: &[u8]) -> Result<(), RestoreError> {
+    fn restore(
+        &mut self,
+        instance: &mut impl HostInstance,
+        snapshot: &[u8],
+    ) -> Result<(), RestoreError> {
         match self.fault {
             Some(HostFault::Forgets) => Ok(()),
-            _ => self.instance.restore(snapshot),
+            _ => instance.restore(snapshot),
         }
     }
 }

@@ -1,11 +1,13 @@
 //! One node with its flash.
 
 use super::capsules;
-use super::watched::{Record, Watched};
+use super::watched::Record;
 use super::who::{NodeCore, SITE, credential, node_core, scalar};
-use capmesh_node::flash::nor::{Nor, Tear};
-use capmesh_node::flash::{Done, Op, Owner, Store, kinds};
+use capmesh_node::flash::nor::{Nor, Pending, Tear};
+use capmesh_node::flash::{Owner, Store, kinds};
+use capmesh_node::test_util::Hooked;
 use capmesh_node::{Boot, Config, Node};
+use capmesh_runtime::Runtime;
 use capmesh_wire::Instant;
 
 /// A node, its flash, and what it has done to the world.
@@ -13,28 +15,13 @@ pub(crate) struct Machine {
     pub(crate) n: u8,
     pub(crate) config: Config,
     pub(crate) nor: Nor,
-    pub(crate) node: Option<Box<Node<NodeCore, Watched>>>,
+    pub(crate) node: Option<Box<Node<NodeCore, Hooked<Runtime, Record>>>>,
     /// When the operation that flash works on is done, and what it is.
-    pub(super) flashing: Option<(Instant, OwnedOp)>,
+    pub(super) flashing: Option<(Instant, Pending)>,
     pub(crate) actuations: Vec<(Instant, u8, f64)>,
     pub(crate) boots: u32,
     /// What its capsules have been given to do.
     pub(crate) record: Record,
-}
-
-#[derive(Clone, Debug)]
-pub(super) enum OwnedOp {
-    Program { at: u32, bytes: Vec<u8> },
-    Erase { at: u32 },
-}
-
-impl OwnedOp {
-    pub(super) fn op(&self) -> Op<'_> {
-        match self {
-            Self::Program { at, bytes } => Op::Program { at: *at, bytes },
-            Self::Erase { at } => Op::Erase { at: *at },
-        }
-    }
 }
 
 impl Machine {
@@ -63,7 +50,7 @@ impl Machine {
     fn put(&mut self, kind: u8, id: u32, value: &[u8]) {
         let mut store = Store::mount(self.nor.bytes(), self.config.flash);
         store.put(kind, id, value).unwrap();
-        settle(&mut store, &mut self.nor);
+        self.nor.settle(&mut store);
     }
 
     /// Gives the node another roster past the node.
@@ -77,15 +64,15 @@ impl Machine {
         let mut store = Store::mount(self.nor.bytes(), self.config.flash);
         let owner = Owner { kind: kinds::CAPSULE, id };
         let extent = store.allocate(self.nor.bytes(), &capsule.blob, owner).unwrap();
-        settle(&mut store, &mut self.nor);
+        self.nor.settle(&mut store);
         for (offset, bytes) in capsule.pieces() {
             store.write(self.nor.bytes(), extent, offset, bytes).unwrap();
-            settle(&mut store, &mut self.nor);
+            self.nor.settle(&mut store);
         }
         let mut group = store.group();
         group.commit_extent(self.nor.bytes(), extent).unwrap();
         group.submit().unwrap();
-        settle(&mut store, &mut self.nor);
+        self.nor.settle(&mut store);
     }
 
     pub(crate) fn boot(&mut self, now: Instant, seed: u64) {
@@ -93,7 +80,7 @@ impl Machine {
         let flash = self.nor.bytes();
         let boot = Boot::new(self.config.clone(), flash, [9; 32]).unwrap();
         let link = node_core(&format!("n{}", self.n), self.n, seed ^ u64::from(self.boots) << 48);
-        let host = Watched::new(&self.record);
+        let host = Hooked { inner: Runtime::new(), hook: self.record.clone() };
         let node = boot.start(now, flash, link, host, seed + u64::from(self.boots));
         self.node = Some(Box::new(node));
     }
@@ -109,17 +96,5 @@ impl Machine {
         if let Some((_, op)) = self.flashing.take() {
             self.nor.tear(op.op(), tear);
         }
-    }
-}
-
-fn settle(store: &mut Store, nor: &mut Nor) {
-    loop {
-        let op = match store.poll(nor.bytes()) {
-            None => return,
-            Some(Op::Program { at, bytes }) => OwnedOp::Program { at, bytes: bytes.to_vec() },
-            Some(Op::Erase { at }) => OwnedOp::Erase { at },
-        };
-        nor.apply(op.op()).unwrap();
-        let _: Option<Done> = store.flashed(nor.bytes(), Ok(()));
     }
 }

@@ -14,12 +14,13 @@ mod who;
 pub(crate) use who::*;
 
 use capmesh_coap::endpoint::{self, Via};
-use capmesh_node::flash::nor::Tear;
+use capmesh_coap::test_util::Dice;
+use capmesh_node::flash::nor::{Pending, Tear};
 use capmesh_node::{Config, Input, Output};
 use capmesh_session::Replaceable as _;
 use capmesh_wire::{Instant, Roster};
 use gateway::Controller;
-use machine::{Machine, OwnedOp};
+use machine::Machine;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -84,7 +85,7 @@ impl World {
                 observed: None,
                 observing: BTreeSet::new(),
             },
-            dice: Dice(seed),
+            dice: Dice::new(seed),
             seed,
             sent: 0,
             chaos: 0,
@@ -139,13 +140,13 @@ impl World {
         if self.walls.iter().copied().any(pair) {
             return;
         }
-        if is_cut(from) || is_cut(to) || self.dice.below(100) < self.faults.loss {
+        if is_cut(from) || is_cut(to) || self.dice.within(0..100) < self.faults.loss {
             return;
         }
-        let copies = 1 + u64::from(self.dice.below(100) < self.faults.duplication);
+        let copies = 1 + u64::from(self.dice.within(0..100) < self.faults.duplication);
         for _ in 0..copies {
             let range = self.faults.delay.clone();
-            let delay = range.start + self.dice.below(range.end - range.start);
+            let delay = self.dice.within(range.clone());
             let order = self.dice.roll();
             let at = self.now + Duration::from_micros(delay);
             let datagram = Datagram { from, to, bytes: bytes.to_vec() };
@@ -191,13 +192,13 @@ impl World {
                 self.post(from, to, &bytes);
             }
             Some(Output::Program { at, bytes }) => {
-                let op = OwnedOp::Program { at, bytes: bytes.to_vec() };
+                let op = Pending::Program { at, bytes: bytes.to_vec() };
                 let until = now + Duration::from_micros(flash_time);
                 assert!(machine.flashing.replace((until, op)).is_none());
             }
             Some(Output::Erase { at }) => {
                 let until = now + Duration::from_micros(flash_time);
-                assert!(machine.flashing.replace((until, OwnedOp::Erase { at })).is_none());
+                assert!(machine.flashing.replace((until, Pending::Erase { at })).is_none());
             }
             Some(Output::Actuate { actuator, value }) => {
                 machine.actuations.push((now, actuator, value));
@@ -271,14 +272,14 @@ impl World {
     /// With the chance that was set, a node loses its power in the middle of whatever it does, and
     /// comes back after a while.
     pub(crate) fn chaos(&mut self) {
-        if self.dice.below(100) >= self.chaos {
+        if self.dice.within(0..100) >= self.chaos {
             return;
         }
-        let soon = self.dice.below(40_000);
+        let soon = self.dice.within(0..40_000);
         self.run_for(Duration::from_micros(soon));
-        let n = 1 + self.dice.below(self.machines.len() as u64) as u8;
+        let n = 1 + self.dice.within(0..self.machines.len() as u64) as u8;
         self.crash(n);
-        let off = self.dice.below(2_000);
+        let off = self.dice.within(0..2_000);
         self.run_for(Duration::from_millis(off));
         self.boot(n);
     }

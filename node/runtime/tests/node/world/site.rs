@@ -120,7 +120,7 @@ pub(crate) fn migrate_and_undo(world: &mut World, row: &RowOf, epoch: u32, from:
     let quiesce = Command::Quiesce(Quiesce { target: old, to: node_id(to) });
     let answer = world.retry(from, &quiesce);
     let Reply::Snapshot(snapshot) = answer.reply() else { panic!("{answer:?}") };
-    if world.dice.below(2) == 0 {
+    if world.dice.within(0..2) == 0 {
         let restore = Restore { target: new, snapshot, from: node_id(from) };
         world.retry(to, &Command::Restore(restore));
     }

@@ -3,13 +3,14 @@
 use capmesh_coap::Endpoint;
 use capmesh_coap::endpoint;
 use capmesh_coap::relay::Relaying;
+use capmesh_coap::test_util::Dice;
 use capmesh_node::site::Members;
 use capmesh_session::edhoc::{self, Identity};
 use capmesh_session::{Peer, RelayEndpoint, SecureEndpoint, Sessions};
 use capmesh_wire::cose::SigningKey;
 use capmesh_wire::roster::{EntriesWriter, Entry};
 use capmesh_wire::{Credential, Digest, Instant, Name, NodeId, Revision, Role, limits};
-use rand_core::{CryptoRng, RngCore};
+use rand_core::RngCore;
 use std::net::SocketAddr;
 
 pub(crate) const MTU: usize = 1280;
@@ -19,45 +20,6 @@ pub(crate) type Core = SecureEndpoint<Sessions<Members, Dice, 8, 4>, MTU, 24, 16
 
 /// The endpoint of a node.
 pub(crate) type NodeCore = RelayEndpoint<Members, Dice, 8, 4, MTU, 24, 16, 8, 128, 16_384, 4>;
-
-/// SplitMix64.
-#[derive(Clone, Debug)]
-pub(crate) struct Dice(pub(crate) u64);
-
-impl Dice {
-    pub(crate) fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.roll() % bound.max(1)
-    }
-}
-
-impl RngCore for Dice {
-    fn next_u32(&mut self) -> u32 {
-        (self.roll() >> 32) as u32
-    }
-
-    fn next_u64(&mut self) -> u64 {
-        self.roll()
-    }
-
-    fn fill_bytes(&mut self, out: &mut [u8]) {
-        out.fill_with(|| self.roll().to_be_bytes()[0]);
-    }
-
-    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), rand_core::Error> {
-        self.fill_bytes(out);
-        Ok(())
-    }
-}
-
-impl CryptoRng for Dice {}
 
 /// The seeds of a test with chance in it: `CAPMESH_SEEDS=100..200` asks for others than the usual.
 pub(crate) fn seeds(usual: u64) -> std::ops::Range<u64> {
@@ -135,7 +97,7 @@ fn sessions(
     n: u8,
     seed: u64,
 ) -> (endpoint::Config, Sessions<Members, Dice, 8, 4>, [u8; 16]) {
-    let mut dice = Dice(seed ^ u64::from(n) << 40);
+    let mut dice = Dice::new(seed ^ u64::from(n) << 40);
     let config = endpoint::Config { nstart: 8, ..endpoint::Config::default() };
     let sessions = Sessions::new(
         Instant::ZERO,
