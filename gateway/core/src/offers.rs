@@ -2,7 +2,7 @@
 //! elsewhere.
 
 use capmesh_blob::serve::{Held, ReadError, Store};
-use capmesh_blob::{Geometry, Pages};
+use capmesh_blob::{Geometry, lay_out};
 use capmesh_wire::{BlobRef, Digest};
 use std::collections::BTreeMap;
 
@@ -37,16 +37,9 @@ impl Offers {
         }
         let size = u32::try_from(bytes.len()).ok()?;
         let geometry = Geometry::new(size, CHUNK_LOG2).ok()?;
-        let mut pages = Pages::new(size, CHUNK_LOG2).ok()?;
         let mut stored = bytes.to_vec();
         stored.resize(usize::try_from(geometry.stored_size()).ok()?, 0);
-        for chunk in bytes.chunks(1 << CHUNK_LOG2) {
-            for entry in pages.push(chunk).ok()? {
-                let at = usize::try_from(entry.offset).ok()?;
-                stored.get_mut(at..at + Digest::LEN)?.copy_from_slice(entry.digest.as_bytes());
-            }
-        }
-        let blob = pages.finish().ok()?;
+        let blob = lay_out(&mut stored, size, CHUNK_LOG2).ok()?;
         let offer = Offer { blob, geometry, stored, public, wanted: 1 };
         self.0.insert(*digest.as_bytes(), offer);
         Some(blob)

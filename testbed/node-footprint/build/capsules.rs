@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use capmesh_blob::{Geometry, Pages};
+use capmesh_blob::{Geometry, lay_out};
 use capmesh_wire::{
     BlobRef, CapsuleName, Digest, List, Manifest, Name, Schema, Tag, Unit, bundle,
     cose::SigningKey,
@@ -80,15 +80,9 @@ fn pack(
     let module = wat::parse_str(text)?;
     let size = u32::try_from(module.len())?;
     let geometry = Geometry::new(size, CHUNK_LOG2)?;
-    let mut pages = Pages::new(size, CHUNK_LOG2)?;
     let mut stored = module.clone();
     stored.resize(geometry.stored_size() as usize, 0);
-    for chunk in module.chunks(1 << CHUNK_LOG2) {
-        for entry in pages.push(chunk)? {
-            stored[entry.offset as usize..][..32].copy_from_slice(entry.digest.as_bytes());
-        }
-    }
-    let blob = pages.finish()?;
+    let blob = lay_out(&mut stored, size, CHUNK_LOG2)?;
     let field =
         [Field { name: Name::new("n")?, ty: FieldType::U64, unit: Unit::None, optional: false }];
     let schemas = [Schema::new(Name::new("number")?, 1, List::new(&field)?)?];

@@ -7,7 +7,7 @@ pub(crate) use fetch::Restoring;
 use alloc::vec;
 use alloc::vec::Vec;
 use capmesh_blob::serve::{Held, ReadError, Store};
-use capmesh_blob::{Geometry, Pages};
+use capmesh_blob::{Geometry, lay_out};
 use capmesh_wire::cbor::{self, List, Writer};
 use capmesh_wire::snapshot::{Header, Section, SectionKind, Snapshot};
 use capmesh_wire::{BlobRef, Digest, Instant};
@@ -81,14 +81,7 @@ impl Offer {
         let geometry = Geometry::new(size, CHUNK_LOG2).ok()?;
         let mut stored = vec![0; usize::try_from(geometry.stored_size()).ok()?];
         stored.get_mut(..snapshot.len())?.copy_from_slice(snapshot);
-        let mut pages = Pages::new(size, CHUNK_LOG2).ok()?;
-        for chunk in snapshot.chunks(geometry.chunk_size()) {
-            for entry in pages.push(chunk).ok()? {
-                let at = usize::try_from(entry.offset).ok()?;
-                stored.get_mut(at..at + Digest::LEN)?.copy_from_slice(entry.digest.as_bytes());
-            }
-        }
-        let blob = pages.finish().ok()?;
+        let blob = lay_out(&mut stored, size, CHUNK_LOG2).ok()?;
         Some(Self { blob, geometry, stored, until })
     }
 }

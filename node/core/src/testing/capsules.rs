@@ -1,8 +1,7 @@
 //! Capsules as a publisher hands them out.
 
 use super::documents::{PUBLISHER, key};
-use capmesh_blob::Geometry as Pieces;
-use capmesh_blob::pages::Pages;
+use capmesh_blob::{Geometry as Pieces, lay_out};
 use capmesh_wire::bundle::{self, Pieces as BundlePieces};
 use capmesh_wire::manifest::{Capsule, Needs};
 use capmesh_wire::{BlobRef, CapsuleName, Digest, Manifest, Tag};
@@ -50,15 +49,9 @@ impl Recipe {
 
     pub(crate) fn make_of(self, content: &[u8]) -> Made {
         let pieces = Pieces::new(content.len() as u32, self.chunk_log2).unwrap();
-        let mut pages = Pages::new(content.len() as u32, self.chunk_log2).unwrap();
         let mut stored = content.to_vec();
         stored.resize(pieces.stored_size() as usize, 0);
-        for chunk in content.chunks(1 << self.chunk_log2) {
-            for entry in pages.push(chunk).unwrap() {
-                stored[entry.offset as usize..][..32].copy_from_slice(entry.digest.as_bytes());
-            }
-        }
-        let module = pages.finish().unwrap();
+        let module = lay_out(&mut stored, content.len() as u32, self.chunk_log2).unwrap();
         self.sign(module, module.digest, pieces, stored)
     }
 

@@ -5,8 +5,7 @@
 //! one than before, and every module that it holds is the one of its manifest.
 
 use crate::Feed;
-use capmesh_blob::Geometry as Pieces;
-use capmesh_blob::pages::Pages;
+use capmesh_blob::{Geometry as Pieces, lay_out};
 use capmesh_coap::Endpoint;
 use capmesh_coap::block::{BlockSize, BlockValue};
 use capmesh_coap::echo::EchoKey;
@@ -138,13 +137,7 @@ fn capsule(sequence: u64, size: u32) -> (Vec<u8>, Vec<u8>, Vec<u8>) {
     let pieces = Pieces::new(size, 8).expect("it is legal");
     let mut stored = module.clone();
     stored.resize(pieces.stored_size() as usize, 0);
-    let mut pages = Pages::new(size, 8).expect("it is legal");
-    for chunk in module.chunks(256) {
-        for entry in pages.push(chunk).expect("it is the next one") {
-            stored[entry.offset as usize..][..32].copy_from_slice(entry.digest.as_bytes());
-        }
-    }
-    let blob = pages.finish().expect("it is whole");
+    let blob = lay_out(&mut stored, size, 8).expect("it is legal");
     let needs = Needs {
         memory: 1,
         ram: 1,

@@ -4,8 +4,7 @@ use crate::flash::nor::{Nor, Tear};
 use crate::flash::{
     Config, Done, Error, ExtentId, ExtentState, Geometry, Op, Owner, Store, Ticket,
 };
-use capmesh_blob::Geometry as Pieces;
-use capmesh_blob::pages::Pages;
+use capmesh_blob::{Geometry as Pieces, lay_out};
 use capmesh_wire::BlobRef;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::vec::Vec;
@@ -63,16 +62,11 @@ pub(super) struct Blob {
 
 impl Blob {
     pub(super) fn new(content: &[u8]) -> Self {
-        let mut pages = Pages::new(content.len() as u32, 8).unwrap();
         let pieces = Pieces::new(content.len() as u32, 8).unwrap();
         let mut stored = content.to_vec();
         stored.resize(pieces.stored_size() as usize, 0xff);
-        for chunk in content.chunks(256) {
-            for entry in pages.push(chunk).unwrap() {
-                stored[entry.offset as usize..][..32].copy_from_slice(entry.digest.as_bytes());
-            }
-        }
-        Self { name: pages.finish().unwrap(), pieces, stored }
+        let name = lay_out(&mut stored, content.len() as u32, 8).unwrap();
+        Self { name, pieces, stored }
     }
 
     pub(super) fn piece(&self, piece: u16) -> &[u8] {

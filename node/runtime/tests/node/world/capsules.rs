@@ -1,7 +1,7 @@
 //! Capsules for tests, from text, packed and signed as a publisher would.
 
 use super::{PUBLISHER, key};
-use capmesh_blob::{Geometry, Pages};
+use capmesh_blob::{Geometry, lay_out};
 use capmesh_node::Config;
 use capmesh_node::config::{Actuator as NodeActuator, Sensor};
 use capmesh_wire::manifest::{Actuator, Capsule, Needs, Port, StateLayout};
@@ -186,15 +186,9 @@ pub(crate) fn pack_with(
     let module = wat::parse_str(text).expect("valid text");
     let size = module.len() as u32;
     let geometry = Geometry::new(size, 8).unwrap();
-    let mut pages = Pages::new(size, 8).unwrap();
     let mut stored = module.clone();
     stored.resize(geometry.stored_size() as usize, 0);
-    for chunk in module.chunks(256) {
-        for entry in pages.push(chunk).unwrap() {
-            stored[entry.offset as usize..][..32].copy_from_slice(entry.digest.as_bytes());
-        }
-    }
-    let blob = pages.finish().unwrap();
+    let blob = lay_out(&mut stored, size, 8).unwrap();
     let schemas: &'static [_] = vec![number()].leak();
     let ports = |names: &[&'static str]| -> Vec<Port<'static>> {
         names.iter().map(|name| Port { name: Name::new(name).unwrap(), schema: 0 }).collect()
