@@ -5,10 +5,10 @@
 //! command that names an instance names its epoch: repeated, it has the same outcome; with an older
 //! epoch than the node has seen it is refused.
 //!
-//! Migration, for an instance of epoch e (mesh-protocol: the life of an instance): `Prepare` (e + 1)
-//! at the target, `Quiesce` (e) at the source, `Restore` (e + 1) at the target, the gateway commits,
-//! `Start` (e + 1) at the target, `Release` (e) at the source; `Resume` (e) at the source undoes what
-//! was before the commit, `Stop` (e + 1) at the target clears it up there.
+//! Migration, for an instance of epoch e: `Prepare` (e + 1) at the target, `Quiesce` (e) at the source,
+//! `Restore` (e + 1) at the target, the gateway commits, `Start` (e + 1) at the target, `Release` (e) at
+//! the source; `Resume` (e) at the source undoes what was before the commit, `Stop` (e + 1) at the target
+//! clears it up there.
 
 use crate::blob::BlobRef;
 use crate::cbor::List;

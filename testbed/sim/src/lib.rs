@@ -12,6 +12,8 @@
 //! - [`event`]: what can be seen; [`checkers`]: what has to hold, whatever happens.
 //! - [`script`]: what happens to a mesh, drawn from a seed; [`run`]: whole runs, and the smallest part of one
 //!   that still fails.
+//! - [`matrix`], [`rollout`]: what is measured: moves under every fault at every step, and how soon something
+//!   comes to all.
 //!
 //! # Words
 //! - *host*: whoever has an address, by number ([`Host`]): nodes from 1, others above 60,000.

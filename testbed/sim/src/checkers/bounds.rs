@@ -1,6 +1,6 @@
 //! The memory and the tables of nodes, gateway, registry and sessions stay within their named bounds.
 //!
-//! Source: design.md, house rule 5. At every look, every host says how full its tables and queues are, and
+//! Source: ARCHITECTURE.md ("Every table and queue has a bound"). At every look, every host says how full its tables and queues are, and
 //! none is fuller than its bound. Tables whose bound is in their type (sessions, exchanges, observers) cannot
 //! be fuller; they are in there where their host can say how full they are.
 

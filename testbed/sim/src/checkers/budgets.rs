@@ -1,6 +1,7 @@
 //! No budget is ever exceeded: RAM, fuel, instances, flash, outboxes.
 //!
-//! Source: design.md, "Words" (*budget*, *fuel*), and the configuration of nodes. What is checked, exactly:
+//! Source: the configuration of nodes ([`Budget`](capmesh_node::config::Budget)) and what manifests need.
+//! What is checked, exactly:
 //!
 //! - what is promised to instances of RAM, fuel per second, places, and what records take of flash: at every
 //!   look, by what each node says of itself against its configuration;

@@ -1,10 +1,9 @@
 //! A mesh in which nothing goes wrong any more is soon as it is to be.
 //!
-//! Source: the simulation's issue ("a healed mesh converges within a stated time"). From
-//! [`Event::Healed`] on, unless the script does something again, the mesh has
-//! [`WITHIN`] to become as [`Rest`](super::Rest) wants it. That is what the parts of it may take one after
-//! the other: nodes are silent for up to a minute before they count as lost, restarts of capsules and
-//! exchanges back off to five minutes, a lease runs out.
+//! From [`Event::Healed`] on, unless the script does something again, the mesh has [`WITHIN`] to become as
+//! [`Rest`](super::Rest) wants it. That is what the parts of it may take one after the other: nodes are
+//! silent for some seconds before they count as lost, restarts of capsules and exchanges back off to five
+//! minutes, a lease runs out.
 
 use super::rest::differs;
 use super::{Checker, Mesh, Verdict};

@@ -1,6 +1,6 @@
 //! What runs is what its publisher has signed.
 //!
-//! Source: mesh-protocol.md, "Trust"; ARCHITECTURE.md ("Nothing of a capsule is written to flash that was not
+//! Source: ARCHITECTURE.md ("Nothing of a capsule is written to flash that was not
 //! verified"). Whenever an instance is up on a node with a capsule that was not looked at since the node's
 //! start, what flash holds of the capsule is verified anew, with code of its own as far as there is: the
 //! envelope has the digest that names the capsule, a publisher of the site has signed it, and the module has

@@ -1,6 +1,6 @@
 //! Exactly one owner runs each instance, and a stale copy is harmless.
 //!
-//! Source: mesh-protocol.md, "Life of an instance" and "Migration". What is checked, exactly:
+//! Source: [`capmesh_wire::control`] and [`capmesh_wire::plan`], on epochs and leases. What is checked, exactly:
 //!
 //! - No two nodes run an instance in the same epoch.
 //! - Once an instance has run in some epoch somewhere, it runs in no earlier one any more: if it has a

@@ -1,10 +1,9 @@
 //! At rest the mesh is as the plan says.
 //!
-//! Source: mesh-protocol.md, "Placement" and "Life of an instance". What is checked, exactly: every row of the
-//! gateway's durable plan whose node is there is an instance of that node, in the row's epoch, and runs (or
-//! has failed, or waits to be tried again, because its own handlers trap); and no node that is there runs
-//! anything else. A node that was revoked is not asked: nobody can tell it to end what it runs, and nobody
-//! listens to that.
+//! Source: [`capmesh_wire::plan`]. What is checked, exactly: every row of the gateway's durable plan whose
+//! node is there is an instance of that node, in the row's epoch, and runs (or has failed, or waits to be
+//! tried again, because its own handlers trap); and no node that is there runs anything else. A node that
+//! was revoked is not asked: nobody can tell it to end what it runs, and nobody listens to that.
 
 use super::{Checker, Life, Mesh, Verdict, Violation};
 use crate::{Event, Host};

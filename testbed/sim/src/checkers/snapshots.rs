@@ -1,6 +1,6 @@
 //! An instance goes on from the state that was taken of it.
 //!
-//! Source: mesh-protocol.md, "Migration"; ARCHITECTURE.md, "One message's way". What is checked, exactly:
+//! Source: ARCHITECTURE.md, "One message's way". What is checked, exactly:
 //!
 //! - The state that an instance goes on from, byte for byte, was taken of it before, on whichever node.
 //! - After it was restored, taking it again gives the capsule's part of it, byte for byte (unless another

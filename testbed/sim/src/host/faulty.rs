@@ -8,11 +8,11 @@ use capmesh_node::test_util::Hook;
 pub enum HostFault {
     /// It says that it has restored a state, and has not.
     Forgets,
-    /// It lets a handler go on past its fuel: so much further, each one.
+    /// It lets a handler go on past its fuel: so much further in each slice.
     Burns(u64),
 }
 
-/// Has a host be right, unless it has a [`HostFault`].
+/// Does a [`HostFault`], if there is one.
 #[derive(Clone, Debug)]
 pub(crate) struct Faulty {
     fault: Option<HostFault>,

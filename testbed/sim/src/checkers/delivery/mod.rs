@@ -1,6 +1,6 @@
 //! `every` wires lose nothing, repeat nothing and keep order, per stream.
 //!
-//! Source: mesh-protocol.md, "Messages". What is checked, exactly:
+//! Source: the promises of [`capmesh_node::router`]. What is checked, exactly:
 //!
 //! - An instance's *ledger* is what it has handled of each stream at each input, and what it has published
 //!   on each output. Taking its state saves the ledger beside it, and going on from that state goes back to
