@@ -52,6 +52,9 @@ pub(super) struct Planned {
     decide_at: Option<Instant>,
     /// When nodes last came or went.
     unrest: Option<Instant>,
+    /// Owners of rows that are not of the site any more, and since when that is known: nobody has renewed
+    /// their leases since. They are owners, so there are no more of them than rows.
+    departed: BTreeMap<NodeId, Instant>,
     pub(super) reasons: BTreeMap<InstanceId, Reason>,
     pub(super) refusals: Vec<Refusal>,
     pub(super) cost: u64,
@@ -278,6 +281,8 @@ impl Gateway {
             self.wants_move(now, id, to, why);
         }
         let rows = &self.rows;
+        let owners: BTreeSet<NodeId> = rows.iter().map(|row| row.node).collect();
+        self.planned.departed.retain(|node, _| owners.contains(node));
         self.checkpoints.retain(&mut self.store, |id| rows.get(id).is_some());
         self.planned.stale = true;
     }
@@ -315,11 +320,14 @@ impl Gateway {
 
     /// The node of an instance is lost: the instance goes on elsewhere, if it may.
     fn fail_over(&mut self, now: Instant, mut row: Row, to: NodeId) {
-        let node = self.nodes.get(row.node);
-        if let (Some(lease), Some(node)) = (row.lease_ms, node) {
-            // Until its lease has run out, it may run where it was.
+        if let Some(lease) = row.lease_ms {
+            // Until its lease has run out, it may run where it was: also on a node that was revoked, which
+            // nobody can tell to stop.
+            let heard = self.nodes.get(row.node).map(|node| node.heard);
+            let heard =
+                heard.unwrap_or_else(|| *self.planned.departed.entry(row.node).or_insert(now));
             let lease = Duration::from_millis(u64::from(lease));
-            let over = node.heard + lease + lease * 3 / 100 + MARGIN;
+            let over = heard + lease + lease * 3 / 100 + MARGIN;
             if over > now {
                 self.decide_at(over);
                 return;

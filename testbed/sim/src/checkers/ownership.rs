@@ -3,12 +3,16 @@
 //! Source: [`capmesh_wire::control`] and [`capmesh_wire::plan`], on epochs and leases. What is checked, exactly:
 //!
 //! - No two nodes run an instance in the same epoch.
-//! - Once an instance has run in some epoch somewhere, it runs in no earlier one any more: if it has a
-//!   lease, or was handed over with its last state. (Nodes' clocks may drift by 1 %; what leases wait for
-//!   that is their own, so nothing is forgiven here.)
-//! - An instance without a lease that was started elsewhere because its node was lost may go on there, as
-//!   long as nobody takes anything from it: that is [`Delivery`](super::Delivery)'s affair, as is
-//!   [`Rest`](super::Rest)'s that it ends once its node is found again.
+//! - Once an instance with a lease has run in some epoch somewhere, it runs in no earlier one any more.
+//!   (Nodes' clocks may drift by 1 %; what leases wait for that is their own, so nothing is forgiven here.)
+//! - Once an epoch was handed over with its last state, and the instance has run in the later one, the one
+//!   that was handed over does not run any more.
+//! - No node runs an instance in an earlier epoch than it has run it in before.
+//! - An instance without a lease that was started elsewhere because its node was lost or revoked may go on
+//!   there ("keeps running while cut off; receivers' epoch check keeps a stale copy harmless"), also while
+//!   the one that took its place is handed on, as long as nobody takes anything from it: that is
+//!   [`Delivery`](super::Delivery)'s affair, as is [`Rest`](super::Rest)'s that it ends once its node is
+//!   found again.
 //!
 //! An instance *runs* when it begins a handler, and is up to do so.
 
@@ -16,7 +20,7 @@ use super::{Checker, Verdict, Violation};
 use crate::{Event, Host};
 use capmesh_node::trace::Trace;
 use capmesh_wire::{Epoch, Instant};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// See the [module](self).
 #[derive(Debug, Default)]
@@ -30,6 +34,10 @@ struct Instance {
     up: Vec<Copy>,
     /// The one of the newest epoch that has run.
     newest: Option<Copy>,
+    /// The epochs that were handed over to a later one that has run.
+    over: BTreeSet<Epoch>,
+    /// The newest epoch that each host has run.
+    ran: BTreeMap<Host, Epoch>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +45,8 @@ struct Copy {
     host: Host,
     epoch: Epoch,
     leased: bool,
-    handed_over: bool,
+    /// The epoch that was handed over to it.
+    ends: Option<Epoch>,
     runs: bool,
 }
 
@@ -53,7 +62,8 @@ impl Checker for Ownership {
             }
             Event::Owned { instance, by: None, .. } => {
                 // Its number may be given to another one, whose epochs begin anew.
-                self.instances.entry(*instance).or_default().newest = None;
+                let up = self.instances.remove(instance).unwrap_or_default().up;
+                self.instances.insert(*instance, Instance { up, ..Instance::default() });
                 Ok(())
             }
             Event::Crashed { host } => {
@@ -72,8 +82,9 @@ impl Ownership {
             Trace::Up { instance, epoch, runs, leased, from, .. } => {
                 let found = self.instances.entry(instance.0).or_default();
                 found.up.retain(|copy| copy.host != host);
-                let handed_over = from.is_some_and(|from| from.is_last && from.epoch < epoch);
-                let copy = Copy { host, epoch, leased, handed_over, runs };
+                let from = from.filter(|from| from.is_last && from.epoch < epoch);
+                let ends = from.map(|from| from.epoch);
+                let copy = Copy { host, epoch, leased, ends, runs };
                 found.up.push(copy);
                 let other = found
                     .up
@@ -102,7 +113,14 @@ impl Instance {
         let Some(copy) = self.up.iter().find(|copy| copy.host == host).copied() else {
             return Err(Violation::new("ownership", at, "a handler runs in what is not up"));
         };
+        let ran = self.ran.entry(host).or_insert(copy.epoch);
+        if *ran > copy.epoch {
+            let seen = format!("it runs in epoch {}", copy.epoch);
+            return Err(Violation::new("ownership", at, seen).should(format!("it has run {ran}")));
+        }
+        *ran = copy.epoch;
         let Some(newest) = self.newest.filter(|newest| newest.epoch >= copy.epoch) else {
+            self.over.extend(copy.ends);
             self.newest = Some(copy);
             return Ok(());
         };
@@ -115,7 +133,7 @@ impl Instance {
             let seen = format!("epoch {} runs, which host {} runs", copy.epoch, newest.host);
             return Err(Violation::new("ownership", at, seen).should("one owner"));
         }
-        if !(copy.leased || newest.handed_over) {
+        if !(copy.leased || self.over.contains(&copy.epoch)) {
             return Ok(());
         }
         let seen = format!("it runs in epoch {}", copy.epoch);

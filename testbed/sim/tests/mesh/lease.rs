@@ -1,6 +1,7 @@
 //! Instances that are cut off: with a lease they stop by themselves, without one they go on.
 
 use super::{host, migrate, with_stack};
+use capmesh_gateway::api::{OnNode, Request};
 use capmesh_node::flash::nor::Tear;
 use capmesh_sim::net::Way;
 use capmesh_sim::scenario::{BEAT, lit};
@@ -94,6 +95,22 @@ fn a_lease_does_not_outlive_a_start_of_its_node() {
         let booted = world.now;
         world.run_for(Duration::from_secs(10));
         assert!(acts(&mut world, n, booted).len() > 30);
+    });
+}
+
+#[test]
+fn a_revoked_node_cannot_be_told_so_its_lease_is_waited_for() {
+    with_stack(|| {
+        let (mut world, n) = beacon(5, "lease = \"10s\"");
+        let revoked = world.now;
+        world.insist(&Request::Revoke(OnNode { node: format!("n{n}") }));
+        // Nor may a gateway that starts anew believe that there was never anything there.
+        world.kill_gateway();
+        world.run_for(Duration::from_secs(60));
+        let last = *acts(&mut world, n, revoked).last().unwrap();
+        assert!(last <= revoked + Duration::from_secs(10), "it goes on until {last:?}");
+        assert_ne!(host(&mut world, "lamp"), n);
+        assert_one_at_a_time(&mut world);
     });
 }
 

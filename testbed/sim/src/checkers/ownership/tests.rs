@@ -40,3 +40,20 @@ fn a_copy_of_a_lost_node_may_go_on() {
     let events = [fresh(1, (7, 1)), fresh(2, (7, 2)), timer(2, (7, 2)), timer(1, (7, 1))];
     assert_eq!(verdict(&events), None);
 }
+
+#[test]
+fn a_copy_of_a_lost_node_may_go_on_while_its_successor_is_handed_on() {
+    let moved = from(3, (7, 3), 2, 2, true);
+    let lost = [fresh(1, (7, 1)), timer(1, (7, 1)), fresh(2, (7, 2)), timer(2, (7, 2))];
+    let later = [moved, timer(3, (7, 3)), timer(1, (7, 1))];
+    let events: Vec<Event> = lost.into_iter().chain(later).collect();
+    assert_eq!(verdict(&events), None);
+    let events: Vec<Event> = events.into_iter().chain([timer(2, (7, 2))]).collect();
+    assert!(verdict(&events).unwrap().contains("it was handed over"));
+}
+
+#[test]
+fn a_node_does_not_go_back() {
+    let events = [fresh(1, (7, 2)), timer(1, (7, 2)), fresh(1, (7, 1)), timer(1, (7, 1))];
+    assert!(verdict(&events).unwrap().contains("it has run 2"));
+}
