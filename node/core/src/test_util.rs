@@ -1,5 +1,6 @@
 //! What tests and fuzzers of a node and its parts share.
 
+pub mod capsules;
 mod hooked;
 
 pub use hooked::{Hook, Hooked};

@@ -29,7 +29,7 @@ pub enum Script {
     /// Publishes the sum of what it has had.
     Adder,
     /// Sets its first actuators, if it has any, to the number of its messages and to what they and their
-    /// order give (`capsules::hash`).
+    /// order give ([`hash`](capmesh_node::test_util::capsules::hash)).
     Sink,
     /// An adder that traps at messages that are multiples of this.
     Trap(u64),

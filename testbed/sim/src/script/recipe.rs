@@ -1,7 +1,8 @@
 //! What capsules of a workload do.
 
-use crate::capsules::{self, IMPORTS, Packed};
+use crate::capsules::{self, Packed};
 use crate::host::Script;
+use capmesh_node::test_util::capsules::{IMPORTS, adder, source};
 
 /// What a capsule of a workload does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,7 +95,7 @@ impl Recipe {
     /// The module as text.
     pub(crate) fn text(self) -> String {
         match self {
-            Self::Source { millis, count } => source(u64::from(millis) * 1_000, count),
+            Self::Source { millis, count } => source(count, u64::from(millis) * 1_000),
             Self::Sink => sink(),
             Self::Adder => adder(""),
             Self::Trap { nth } => adder(&at(nth, "unreachable")),
@@ -108,37 +109,12 @@ impl Recipe {
     }
 }
 
-/// Publishes the numbers from 1 to `count`, one every `micros`.
-fn source(micros: u64, count: u32) -> String {
-    format!(
-        r#"(module {IMPORTS}
-    (func (export "start") (drop (call $set_timer (i32.const 0) (i64.const {micros}))))
-    (func (export "timer") (param i32)
-        (if (i64.ge_u (i64.load (i32.const 0)) (i64.const {count})) (then (return)))
-        (i64.store (i32.const 0) (i64.add (i64.load (i32.const 0)) (i64.const 1)))
-        (drop (call $publish (i32.const 0) (i32.const 0) (i32.const 8)))
-        (drop (call $set_timer (i32.const 0) (i64.const {micros})))))"#
-    )
-}
-
 /// Counts.
 fn sink() -> String {
     format!(
         r#"(module {IMPORTS}
     (func (export "message") (param i32 i32)
         (i64.store (i32.const 0) (i64.add (i64.load (i32.const 0)) (i64.const 1)))))"#
-    )
-}
-
-/// Publishes the sum of what it has had; does something else first.
-fn adder(first: &str) -> String {
-    format!(
-        r#"(module {IMPORTS}
-    (func (export "message") (param i32 i32)
-        (drop (call $read (i32.const 0) (i32.const 8) (i32.const 8)))
-        {first}
-        (i64.store (i32.const 0) (i64.add (i64.load (i32.const 0)) (i64.load (i32.const 8))))
-        (drop (call $publish (i32.const 0) (i32.const 0) (i32.const 8)))))"#
     )
 }
 

@@ -3,6 +3,7 @@
 use super::capsules::{self, End, Packed, RowOf};
 use super::{GATEWAY, World, address, key, node_id};
 use capmesh_coap::Code;
+pub(crate) use capmesh_node::test_util::capsules::expected;
 use capmesh_wire::control::{Command, Quiesce, Release, Reply, Restore, Start, Target};
 use capmesh_wire::inventory::InstanceState;
 use capmesh_wire::plan::{Address, Delivery, Plan, Route};
@@ -68,15 +69,6 @@ pub(crate) fn pipeline(count: u32, micros: u32, delivery: Delivery) -> ([Packed;
         RowOf::new(3, 1, &capsules[2], Some(End(2, 2)), None, delivery),
     ];
     (capsules, rows)
-}
-
-/// What the sink's actuators end at when every message has passed the adder once, in order.
-pub(crate) fn expected(count: u32) -> (f64, f64) {
-    let sums = (1..=u64::from(count)).scan(0, |sum, n| {
-        *sum += n;
-        Some(*sum)
-    });
-    (f64::from(count), capsules::hash(sums) as f64)
 }
 
 pub(crate) fn last(world: &mut World, n: u8, actuator: u8) -> f64 {
