@@ -71,8 +71,6 @@ impl Buffers<CHUNK> for OnHeap {
 pub struct Download {
     fetcher: Box<Fetching>,
     place: Place,
-    /// Who was named to be asked.
-    peers: Box<heapless::Vec<Peer, PEERS>>,
     /// Pieces that are verified and wait for the store.
     verified: heapless::Vec<u16, BUFFERS>,
     /// There is more to do at once.
@@ -148,15 +146,12 @@ impl Download {
 
     fn new(fetcher: Fetching, place: Place) -> Self {
         let verified = heapless::Vec::new();
-        let (peers, has_more) = (Box::default(), None);
-        Self { fetcher: Box::new(fetcher), place, peers, verified, has_more }
+        Self { fetcher: Box::new(fetcher), place, verified, has_more: None }
     }
 
-    /// Asks this peer too, if there is room for one more. Those of a lower rank are asked first.
+    /// Asks this peer too, if there is room for one more, or if it is the first of a higher rank than the
+    /// others. Those of a lower rank are asked first.
     pub fn add(&mut self, now: Instant, peer: Peer, rank: u8) {
-        if !self.peers.contains(&peer) && self.peers.push(peer).is_err() {
-            return;
-        }
         self.fetcher.handle(now, Input::PeerUp { peer, rank, holdings: Holdings::Unknown });
     }
 
@@ -267,9 +262,7 @@ impl Download {
 
     /// Takes back the requests that are in flight, before the download is dropped.
     pub fn cancel(&mut self, now: Instant, out: &mut dyn Outbox<Peer>) {
-        for peer in self.peers.iter() {
-            self.fetcher.handle(now, Input::PeerDown { peer: *peer });
-        }
+        self.fetcher.abandon();
         while self.fetcher.poll(now, out).is_some() {}
     }
 

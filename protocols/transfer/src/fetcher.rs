@@ -133,6 +133,11 @@ impl<
         self.fetch.handle(now, input);
     }
 
+    /// Takes back all requests and forgets all peers: to be polled once more, until there is nothing.
+    pub fn abandon(&mut self) {
+        self.fetch.abandon();
+    }
+
     /// Takes a response if it answers a request of this transfer's. Says whether it did.
     pub fn response(&mut self, now: Instant, exchange: ExchangeId, message: Message<'_>) -> bool {
         let Some(asked) = self.take(exchange) else { return false };

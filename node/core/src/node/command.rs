@@ -126,7 +126,11 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
             return Ok(true);
         }
         self.reach(now, flash, sources.clone());
-        let peers: Vec<_> = sources.filter_map(|id| peer_of(&self.reached, id)).collect();
+        let peers = sources.filter_map(|id| peer_of(&self.reached, id));
+        // Rows name the gateway where it is wired to, and it has no capsules.
+        let has_capsules =
+            |peer: &Peer| peer.member().is_none_or(|member| member.role != Role::Gateway);
+        let peers: Vec<_> = peers.filter(has_capsules).collect();
         self.install.want(now, capsule, &peers)?;
         Ok(false)
     }

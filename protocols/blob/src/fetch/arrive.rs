@@ -1,6 +1,7 @@
 //! What comes in: answers of peers and of storage.
 
 use super::io::{Counters, HOLDINGS, MIN_PART, Refusal};
+use super::peers::Peers;
 use super::slots::SlotState;
 use super::storage::{BufferState, Buffers, Purpose};
 use super::{Failure, Fetch, Phase};
@@ -39,6 +40,14 @@ impl<
         if let Some(index) = self.peers.find(peer) {
             self.peers.down(index);
         }
+    }
+
+    /// Takes back all requests and forgets all peers: to be polled once more, until there is nothing.
+    pub fn abandon(&mut self) {
+        while let Some(index) = self.slots.find(|slot| slot.is_live()) {
+            self.release(index, true);
+        }
+        self.peers = Peers::new();
     }
 
     pub(super) fn announce(&mut self, now: Instant, peer: P, first: u16, pieces: &[u8]) {

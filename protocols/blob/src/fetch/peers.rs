@@ -50,6 +50,11 @@ impl<P, const WORDS: usize> Peer<P, WORDS> {
         !self.is_usable() || self.failures >= ABSENT_AFTER
     }
 
+    /// Whether it has said that it has no piece.
+    fn has_nothing(&self) -> bool {
+        !self.wants_holdings && self.holds == Bitmap::EMPTY
+    }
+
     /// Whether it has answered what it was asked last, as far as is known.
     pub(super) fn is_reliable(&self) -> bool {
         self.is_usable() && self.failures == 0
@@ -172,7 +177,7 @@ impl<P: Copy + Eq, const WORDS: usize, const PEERS: usize> Peers<P, WORDS, PEERS
     ) -> bool {
         let index = match self.find(id) {
             Some(index) => index,
-            None => match self.room() {
+            None => match self.room(rank) {
                 Some(index) => index,
                 None => return false,
             },
@@ -232,20 +237,20 @@ impl<P: Copy + Eq, const WORDS: usize, const PEERS: usize> Peers<P, WORDS, PEERS
         Some((peer.id, peer.dropped?))
     }
 
-    /// An empty place, or the place of a peer that is of no use.
-    fn room(&self) -> Option<u8> {
+    /// A place for one of this rank: an empty one, or that of a peer that is of no use. Who is to be asked
+    /// after all others is the last hope, and the first of these takes the place of any peer that is idle.
+    fn room(&self, rank: u8) -> Option<u8> {
+        let is_last_hope = self.table.iter().flatten().all(|peer| peer.rank < rank);
         let worth = |peer: &Option<Peer<P, WORDS>>| match peer {
-            None => 0,
-            Some(peer) if peer.in_flight > 0 => 3,
-            Some(peer) if !peer.is_usable() => 1,
-            Some(peer) if peer.is_absent() => 2,
-            Some(_) => 3,
+            None => Some(0),
+            Some(peer) if peer.in_flight > 0 => None,
+            Some(peer) if !peer.is_usable() => Some(1),
+            Some(peer) if peer.is_absent() => Some(2),
+            Some(peer) if peer.has_nothing() => Some(3),
+            Some(_) => is_last_hope.then_some(4),
         };
-        (0..)
-            .zip(&self.table)
-            .map(|(index, peer)| (worth(peer), index))
-            .filter(|(worth, _)| *worth < 3)
-            .min()
-            .map(|(_, index)| index)
+        let places = (0..).zip(&self.table);
+        let places = places.filter_map(|(index, peer)| Some((worth(peer)?, index)));
+        places.min().map(|(_, index)| index)
     }
 }

@@ -108,3 +108,43 @@ fn any_number_of_dead_neighbours_leave_room_for_the_one_who_answers() {
     go_on(&mut bench);
     assert!(bench.now < T + Duration::from_secs(10));
 }
+
+#[test]
+fn the_registry_finds_a_place_among_neighbours_that_fill_the_table() {
+    let mut bench = Bench::new(200);
+    for peer in 1..=3 {
+        bench.peer_up(peer, 0, Holdings::Unknown);
+    }
+    bench.peer_up(4, 0, Holdings::Unknown);
+    assert_eq!(bench.fetch.counters().peers_ignored, 1);
+    bench.peer_up(9, 1, Holdings::Whole);
+    assert_eq!(bench.fetch.counters().peers_ignored, 1);
+    let seen = bench.outputs();
+    assert!(seen.contains(&Seen::Ask(9, 0, 0)), "{seen:?}");
+}
+
+#[test]
+fn who_has_nothing_gives_way_and_who_is_asked_does_not() {
+    let mut bench = Bench::new(200);
+    for peer in 1..=3 {
+        bench.peer_up(peer, 1, Holdings::Unknown);
+    }
+    let asked = bench.outputs();
+    assert!(asked.contains(&Seen::Ask(1, HOLDINGS, 0)), "{asked:?}");
+    bench.handle(Input::Refused { peer: 1, piece: HOLDINGS, refusal: Refusal::NotFound });
+    bench.peer_up(5, 1, Holdings::Whole);
+    let seen = bench.outputs();
+    assert!(seen.contains(&Seen::Ask(5, 0, 0)), "{seen:?}");
+}
+
+#[test]
+fn what_is_abandoned_takes_back_its_requests() {
+    let mut bench = Bench::new(5000);
+    bench.peer_up(1, 0, Holdings::Whole);
+    let asked = asked(&bench.outputs());
+    assert!(!asked.is_empty());
+    bench.fetch.abandon();
+    let seen = bench.outputs();
+    let cancelled = seen.iter().filter(|event| matches!(event, Seen::Cancel(1, _)));
+    assert_eq!(cancelled.count(), asked.len(), "{seen:?}");
+}
