@@ -59,8 +59,9 @@ pub(super) struct Planned {
     pub(super) refusals: Vec<Refusal>,
     pub(super) cost: u64,
     pub(super) optimal: bool,
-    egress: Vec<Egress>,
-    ingress: Vec<Ingress>,
+    /// Streams that leave the mesh here and that enter it; `None` until the first decision, since the bridge
+    /// forgets durably what is known of streams that it is not told.
+    streams: Option<(Vec<Egress>, Vec<Ingress>)>,
 }
 
 impl Planned {
@@ -126,7 +127,6 @@ impl Gateway {
         self.migrations = migrations;
         self.planned.stale = true;
         self.plan_soon(now);
-        self.rewire(now);
     }
 
     fn take_up_row(&mut self, key: &[u8], value: &[u8]) {
@@ -276,7 +276,7 @@ impl Gateway {
         self.planned.reasons = decision.reasons;
         self.planned.refusals = decision.refusals;
         (self.planned.cost, self.planned.optimal) = (decision.cost.total(), decision.optimal);
-        (self.planned.egress, self.planned.ingress) = (decision.egress, decision.ingress);
+        self.planned.streams = Some((decision.egress, decision.ingress));
         for (id, to) in moves {
             self.wants_move(now, id, to, why);
         }
@@ -492,15 +492,16 @@ impl Gateway {
         services
     }
 
-    /// Tells the bridge which streams there are.
+    /// Tells the bridge which streams there are, if that is known.
     fn rewire(&mut self, now: Instant) {
+        let Some((egress, ingress)) = &self.planned.streams else { return };
         let place = |row: &Row| Place {
             node: self.nodes.name(row.node),
             pipeline: row.pipeline.clone(),
             name: row.name.clone(),
             replica: row.replica,
         };
-        let outgoing = self.planned.egress.iter().filter_map(|stream| {
+        let outgoing = egress.iter().filter_map(|stream| {
             let row = self.rows.get(stream.producer)?;
             Some(bridge::Outgoing {
                 consumer: stream.end,
@@ -512,7 +513,7 @@ impl Gateway {
                 delivery: stream.delivery,
             })
         });
-        let incoming = self.planned.ingress.iter().map(|stream| bridge::Incoming {
+        let incoming = ingress.iter().map(|stream| bridge::Incoming {
             stream: Stream { instance: stream.end, output: 0 },
             topic: stream.topic.clone(),
             schema: stream.schema.clone(),

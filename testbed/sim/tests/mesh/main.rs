@@ -6,6 +6,7 @@ mod failover;
 mod lease;
 mod matrix;
 mod moves;
+mod mqtt;
 mod rebalance;
 mod relay;
 mod rollout;

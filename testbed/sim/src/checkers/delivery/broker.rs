@@ -1,9 +1,10 @@
 //! The reference model of what MQTT shows.
 //!
 //! - Of a stream on an `every` wire to MQTT the broker is given every message that its producer has published,
-//!   once and in order: the same rules as for any consumer, but that the gateway goes back to nothing. After
-//!   it was killed it may give some once more before it goes on. The
-//!   values in the JSON are those of the payload that the producer published with that number.
+//!   once and in order: the same rules as for any consumer, but that the gateway goes back to nothing, also
+//!   when it is killed: its cursors are durable with what it gives to the outbox, and the outbox here hands
+//!   each publication over exactly once (that QoS 1 may repeat is the shell's, which is not here). The values
+//!   in the JSON are those of the payload that the producer published with that number.
 //! - At rest the retained status of a node says whether it is there.
 //!
 //! Streams are told apart by their topics, `<capsule>/<output>` at the end, and the names in the gateway's
@@ -28,9 +29,8 @@ pub(super) struct Broker {
     paths: BTreeMap<String, Named>,
     /// Whether an instance has come of which it is not known what it is called.
     is_new: bool,
-    /// How far each stream is, and how often the gateway had been killed by then.
-    cursors: BTreeMap<Stream, (Cursor, u32)>,
-    kills: u32,
+    /// How far each stream is.
+    cursors: BTreeMap<Stream, Cursor>,
     waiting: VecDeque<(String, Value)>,
     /// By topic.
     statuses: BTreeMap<Arc<str>, Arc<[u8]>>,
@@ -53,8 +53,6 @@ struct Value {
     seq: u64,
     /// Of the payload that it comes from, if its schema is known here.
     print: Option<u64>,
-    /// How often the gateway had been killed. Then it may not have known that the broker has it (QoS 1).
-    kills: u32,
 }
 
 impl Broker {
@@ -73,7 +71,7 @@ impl Broker {
                 Ok(())
             }
             ["capmesh", _, "node", _, capsule, _] if durable => {
-                let Some(value) = Value::parse(payload, self.kills) else { return Ok(()) };
+                let Some(value) = Value::parse(payload) else { return Ok(()) };
                 if !self.is_new && self.paths.contains_key(*capsule) {
                     return self.take(at, lines, capsule, value);
                 }
@@ -84,11 +82,6 @@ impl Broker {
             }
             _ => Ok(()),
         }
-    }
-
-    /// The gateway was killed.
-    pub(super) const fn may_repeat(&mut self) {
-        self.kills += 1;
     }
 
     /// The plan has an instance that it had not.
@@ -143,7 +136,7 @@ impl Broker {
             let seen = format!("the broker is given {what}, {seen}");
             Err(Violation::new("mqtt", at, seen).should(should).of(instance))
         };
-        let (known, kills) = self.cursors.get(&stream).copied().unzip();
+        let known = self.cursors.get(&stream).copied();
         let before = known.unwrap_or_default();
         let found = match value.print {
             Some(print) => lines.handled(stream, before, value.seq, print),
@@ -155,9 +148,6 @@ impl Broker {
             Known::Wrong => return wrong("which was not published so", String::new()),
         };
         if let Some(cursor) = known.filter(|cursor| cursor.line == line) {
-            if value.seq < cursor.next && kills < Some(value.kills) {
-                return Ok(());
-            }
             if value.seq < cursor.next {
                 return wrong("again", format!("#{} or later", cursor.next));
             }
@@ -167,20 +157,19 @@ impl Broker {
             }
         }
         let cursor = Cursor { line, next: value.seq + 1 };
-        self.cursors.insert(stream, (cursor, value.kills));
+        self.cursors.insert(stream, cursor);
         Ok(())
     }
 
-    /// What should have been given to the broker by now, though it was not.
+    /// What should have been given to the broker by now, though it was not: of producers that `are_in` a line.
     pub(super) fn missed(
         &self,
         lines: &Lines,
-        is_planned: impl Fn(u32) -> bool,
+        are_in: impl Fn(u32) -> Option<u32>,
         is_new: impl Fn(&Message) -> bool,
     ) -> Option<String> {
-        let planned = self.cursors.iter().filter(|(stream, _)| is_planned(stream.instance.0));
-        planned.into_iter().find_map(|(stream, (cursor, _))| {
-            if lines.newest(*stream) != Some(cursor.line) {
+        self.cursors.iter().find_map(|(stream, cursor)| {
+            if are_in(stream.instance.0) != Some(cursor.line) {
                 return None;
             }
             let missed = lines.missed(*stream, cursor.line, cursor.next, u64::MAX, |_| false);
@@ -204,14 +193,14 @@ impl Broker {
 }
 
 impl Value {
-    fn parse(payload: &[u8], kills: u32) -> Option<Self> {
+    fn parse(payload: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(payload).ok()?;
         let number = |key: &str| {
             let rest = text.split_once(&format!("\"{key}\":"))?.1;
             rest.split(|c: char| !c.is_ascii_digit()).next()?.parse::<u64>().ok()
         };
         let seq = number("seq")?;
-        Some(Self { seq, print: number("n").map(|n| print(&payload_of(n))), kills })
+        Some(Self { seq, print: number("n").map(|n| print(&payload_of(n))) })
     }
 }
 

@@ -161,11 +161,6 @@ impl Lines {
         let missed = line.messages.range(first..).take_while(|message| message.seq < seq);
         missed.copied().find(|message| !is_excused(message.seq))
     }
-
-    /// The newest line of a stream.
-    pub(super) fn newest(&self, stream: Stream) -> Option<u32> {
-        self.streams.get(&stream)?.back().map(|line| line.number)
-    }
 }
 
 /// A message, for people.

@@ -27,7 +27,6 @@ mod lines;
 mod saved;
 
 use super::{Checker, Life, Mesh, Planned, Verdict, Violation};
-use crate::site::GATEWAY;
 use crate::{Event, Host};
 use broker::Broker;
 use capmesh_node::router::PublishError;
@@ -102,9 +101,6 @@ impl Checker for Delivery {
                 Ok(())
             }
             Event::Crashed { host } => {
-                if *host == GATEWAY {
-                    self.broker.may_repeat();
-                }
                 self.instances.values_mut().for_each(|instance| {
                     instance.copies.remove(host);
                 });
@@ -132,13 +128,15 @@ impl Checker for Delivery {
             has.iter().any(|of| of.instance == row.instance && of.life == Life::Runs)
         };
         let is_new = |of: &lines::Message| at.saturating_since(of.at) <= PATIENCE;
-        let is_planned = |id| plan.iter().any(|row| row.instance == id);
-        let missed = self.broker.missed(&self.lines, is_planned, is_new);
+        let lives = |id: u32| plan.iter().find(|row| row.instance == id).filter(runs);
+        // Of a producer that has begun a new line, nothing of the old one is owed: also if it has not
+        // published anything in the new one yet.
+        let is_in = |id: u32| Some(self.instances.get(&id)?.copies.get(&lives(id)?.host)?.line);
+        let missed = self.broker.missed(&self.lines, is_in, is_new);
         let wrong = missed.or_else(|| self.broker.wrong_status(mesh, &self.without));
         if let Some(seen) = wrong {
             return Err(Violation::new("mqtt", at, seen).should("what the mesh shows"));
         }
-        let lives = |id: u32| plan.iter().find(|row| row.instance == id).filter(runs);
         for (id, instance) in &self.instances {
             let Some(copy) = lives(*id).and_then(|row| instance.copies.get(&row.host)) else {
                 continue;
@@ -149,8 +147,7 @@ impl Checker for Delivery {
                 let missed =
                     self.lines.missed(port.stream, cursor.line, cursor.next, end, is_excused);
                 if let Some(missed) = missed.filter(|of| !is_new(of))
-                    && lives(port.stream.instance.0).is_some()
-                    && self.lines.newest(port.stream) == Some(cursor.line)
+                    && is_in(port.stream.instance.0) == Some(cursor.line)
                 {
                     let what = said(port.stream, missed.seq);
                     let seen = format!("{what} of {} us was not handled", missed.at.as_micros());
