@@ -17,10 +17,6 @@ const SEEDS: &str = "1..51";
 /// How large their meshes are and how long things happen in them. A long run takes more of both.
 const SIZE: [&str; 4] = ["--nodes", "6", "--minutes", "1"];
 
-/// The kinds of trouble of which it is not decided yet whether the mesh or a checker is wrong: see
-/// `testbed/sim/README.md`.
-const UNDECIDED: [&str; 2] = ["--without", "restart,mqtt"];
-
 /// Builds the simulation and hands it the command line; exits as it does.
 pub(crate) fn main(mut args: lexopt::Parser) -> Result<()> {
     let args: Vec<OsString> = args.raw_args()?.collect();
@@ -35,7 +31,7 @@ pub(crate) fn run_all() -> Result<()> {
     let past = workspace::root().join("testbed/sim/seeds.txt");
     let past = past.to_string_lossy();
     round(&["--list", &past, "--jobs", &jobs])?;
-    round(&[&["--seeds", SEEDS, "--jobs", &jobs], &SIZE[..], &UNDECIDED[..]].concat())
+    round(&[&["--seeds", SEEDS, "--jobs", &jobs], &SIZE[..]].concat())
 }
 
 fn round(args: &[&str]) -> Result<()> {
