@@ -122,6 +122,7 @@ impl fmt::Display for Obstacle {
             Self::Actuator(name) => write!(f, "has no actuator `{name}`"),
             Self::Label(name) => write!(f, "does not have the label `{name}`"),
             Self::Resource(lack) => write!(f, "is short of {lack}"),
+            Self::Refused => f.write_str("has refused it"),
             Self::Pinned(node) => write!(f, "is not `{node}`, which was asked for"),
         }
     }
@@ -181,8 +182,9 @@ impl Unplaceable {
         pins: &BTreeSet<&String>,
     ) -> Self {
         let found = |name: &String, node| {
-            let members = capsules.iter().filter_map(|name| problem.capsules.get(name));
-            let mut found: Vec<_> = members.flat_map(|capsule| obstacles(capsule, node)).collect();
+            let members = capsules.iter().filter_map(|name| problem.capsules.get_key_value(name));
+            let mut found: Vec<_> =
+                members.flat_map(|(name, capsule)| obstacles(name, capsule, node)).collect();
             let together = Lack::all(&needs.minus(&node.capacity));
             found.retain(|obstacle| !matches!(obstacle, Obstacle::Resource(_)));
             found.extend(together.into_iter().map(Obstacle::Resource));
@@ -301,7 +303,8 @@ pub(crate) fn plan(
         let capsule = problem.capsules.get(&instance.0);
         let mut ruled_out = BTreeMap::new();
         for node in problem.nodes.values() {
-            for obstacle in capsule.map(|capsule| obstacles(capsule, node)).unwrap_or_default() {
+            let found = capsule.map(|capsule| obstacles(&instance.0, capsule, node));
+            for obstacle in found.unwrap_or_default() {
                 *ruled_out.entry(obstacle).or_default() += 1;
             }
         }

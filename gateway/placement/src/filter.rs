@@ -20,6 +20,8 @@ pub enum Obstacle {
     Label(String),
     /// It is too small.
     Resource(Lack),
+    /// It has refused the capsule.
+    Refused,
     /// The instance is to be on another node, this one.
     Pinned(String),
 }
@@ -99,7 +101,7 @@ pub(crate) fn prepare(problem: &Problem, weights: &Weights) -> Result<Prepared, 
 }
 
 /// What keeps an instance of `capsule` from `node`, however empty that is.
-pub(crate) fn obstacles(capsule: &Capsule, node: &Node) -> BTreeSet<Obstacle> {
+pub(crate) fn obstacles(name: &str, capsule: &Capsule, node: &Node) -> BTreeSet<Obstacle> {
     let lack = capsule.needs.minus(&node.capacity);
     let missing =
         |wanted: &BTreeSet<String>, there: &BTreeSet<String>, kind: fn(String) -> Obstacle| {
@@ -107,6 +109,7 @@ pub(crate) fn obstacles(capsule: &Capsule, node: &Node) -> BTreeSet<Obstacle> {
         };
     let mut found = BTreeSet::new();
     found.extend(node.draining.then_some(Obstacle::Draining));
+    found.extend(node.refuses.contains(name).then_some(Obstacle::Refused));
     found.extend((!node.abi.contains(&capsule.abi)).then_some(Obstacle::Abi(capsule.abi)));
     found.extend(missing(&capsule.sensors, &node.sensors, Obstacle::Sensor));
     found.extend(missing(&capsule.actuators, &node.actuators, Obstacle::Actuator));
@@ -178,7 +181,7 @@ fn find_eligible(problem: &Problem, units: &mut [Unit]) -> Result<(), Unplaceabl
             .values()
             .enumerate()
             .filter(|(_, node)| unit.needs.fits(&node.capacity))
-            .filter(|(_, node)| members.iter().all(|(_, c)| obstacles(c, node).is_empty()))
+            .filter(|(_, node)| members.iter().all(|(name, c)| obstacles(name, c, node).is_empty()))
             .map(|(index, _)| index)
             .collect();
         let pins = pins(problem, &capsules, unit);

@@ -65,6 +65,8 @@ pub struct Node {
     pub labels: BTreeSet<String>,
     /// Whether it takes no new instances and is to lose those it has.
     pub draining: bool,
+    /// Capsules that it has refused, by name.
+    pub refuses: BTreeSet<String>,
     /// Its path to a network that joins all nodes that have one, if it has one: a byte from one of
     /// them to another takes both their uplinks.
     pub uplink: Option<Link>,

@@ -108,10 +108,13 @@ impl Gateway {
         let in_the_way = |instance: InstanceId| {
             self.migrations.iter().any(|m| m.instance == instance && m.is_in_the_way())
         };
-        duties.extend(of_others(now, node, |instance, epoch| {
+        let knows_plan = node.status().is_some_and(|status| status.plan >= wanted);
+        let owned = |instance, epoch| {
             let row = self.rows.get(instance);
             in_the_way(instance) || row.is_some_and(|row| row.node == id && row.epoch <= epoch)
-        }));
+        };
+        let elsewhere = |instance| self.rows.get(instance).is_none_or(|row| row.node != id);
+        duties.extend(of_others(now, node, knows_plan, owned, elsewhere));
         if plan > self.planned.revision {
             // The state of this gateway is older than what it has told: it goes on from there.
             self.skip_revisions(plan);

@@ -230,6 +230,7 @@ impl Gateway {
                     inventory: node.inventory(),
                     labels: facts.labels.get(&node.id).unwrap_or(&none),
                     availability,
+                    refuses: &node.refuses,
                 };
                 (node.id, known)
             })

@@ -222,6 +222,8 @@ impl Gateway {
 
     fn finish_deploy(&mut self, now: Instant, deploy: Deploying) {
         let Deploying { request, pipeline, dry_run, said, .. } = deploy;
+        // It may allow what nodes have refused.
+        self.nodes.forget_refusals();
         let name = pipeline.name.value.clone();
         let offers = self.with_site(&self.pipelines, &self.pins, |site| site.offers());
         if let Err(mistakes) = self.catalog.check(&pipeline, &offers) {

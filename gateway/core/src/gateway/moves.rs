@@ -183,6 +183,7 @@ impl Gateway {
             Some(Ok(())) => self.prepared(now, at),
             Some(Err(())) => {
                 let reason = status.and_then(|status| status.reason);
+                self.note_refusal(at, reason);
                 let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
                 let name = self.nodes.name(to);
                 self.undo_move(now, at, format!("{name} cannot take it{reason}"));
@@ -368,6 +369,15 @@ impl Gateway {
         self.calm.remove(&id);
     }
 
+    /// The target of a migration has said why it does not take the instance.
+    fn note_refusal(&mut self, at: usize, why: Option<ErrorCode>) {
+        let Some((migration, why)) = self.migrations.get_mut(at).zip(why) else { return };
+        let capsule = self.rows.get(migration.instance).map(|row| row.capsule);
+        let node = self.nodes.get_mut(migration.to);
+        migration.is_refused =
+            node.zip(capsule).is_some_and(|(node, capsule)| node.note_refusal(capsule, why));
+    }
+
     fn undone(&mut self, now: Instant, at: usize, end: usize) {
         let Some(migration) = self.migrations.get_mut(at) else { return };
         if let Step::Undo { source, target } = &mut migration.step {
@@ -392,6 +402,9 @@ impl Gateway {
             Step::Prepare | Step::Quiesce | Step::Restore(_) if is_final => {
                 let who = if end == SOURCE { migration.from } else { Some(migration.to) };
                 let who = who.map_or_else(String::new, |id| self.nodes.name(id));
+                if end == TARGET {
+                    self.note_refusal(at, Some(code));
+                }
                 self.undo_move(now, at, format!("{who} refuses: {code}"));
             }
             // There is nothing to release or to undo there (any more).
@@ -412,7 +425,7 @@ impl Gateway {
         {
             self.offers.remove(&blob);
         }
-        if migration.problem.is_some() || is_undone(&migration) {
+        if (migration.problem.is_some() || is_undone(&migration)) && !migration.is_refused {
             let times = self.calm.get(&migration.instance).map_or(0, |(_, times)| *times);
             let rest = REST * (1 << times.min(6));
             self.calm.insert(migration.instance, (now + rest, times.saturating_add(1)));

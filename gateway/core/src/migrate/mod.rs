@@ -99,6 +99,9 @@ pub(crate) struct Migration {
     pub(crate) cause: String,
     /// Why it is undone.
     pub(crate) problem: Option<String>,
+    /// Whether it is undone because the target refuses the capsule, and that is remembered: another node
+    /// can be tried at once.
+    pub(crate) is_refused: bool,
     /// When it began, and when each step did.
     pub(crate) began: Instant,
     pub(crate) steps: Vec<(&'static str, Instant)>,
@@ -132,6 +135,7 @@ impl Migration {
             until: now + PREPARING,
             cause,
             problem: None,
+            is_refused: false,
             began: now,
             steps: vec![("prepare", now)],
             snapshot: None,

@@ -10,13 +10,16 @@ use capmesh_coap::endpoint::ExchangeId;
 use capmesh_session::{Link, Peer};
 use capmesh_wire::control::Moment;
 use capmesh_wire::inventory::{InstanceStatus, Inventory, Status};
-use capmesh_wire::{Digest, InstanceId, Instant, NodeId, Revision, cbor, paths};
+use capmesh_wire::{Digest, ErrorCode, InstanceId, Instant, NodeId, Revision, cbor, paths};
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Nodes of a site.
 pub const NODES: usize = 1_024;
+
+/// Refusals that are remembered of a node. What it refuses beyond them is asked of it again, later and later.
+const REFUSALS: usize = 32;
 
 /// How it is found out whether a node is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +104,9 @@ pub struct Node {
     told: Instant,
     /// What it has last said of its own time, and when: leases count from there.
     pub(crate) moment: Option<(Moment, Instant)>,
+    /// The capsules that it has refused since what it holds has changed last, and why: at most
+    /// [`REFUSALS`].
+    pub(crate) refuses: BTreeMap<Digest, ErrorCode>,
     /// When a probe was sent that is not answered.
     pub(crate) probed: Option<Instant>,
     /// The number of the last line of its log that was seen, and its start that this was in.
@@ -128,6 +134,7 @@ impl Node {
             watches: [paths::STATUS, paths::INVENTORY, paths::LOG].map(Watch::new),
             told: now,
             moment: None,
+            refuses: BTreeMap::new(),
             probed: None,
             lines: None,
             due: now,
@@ -177,6 +184,20 @@ impl Node {
     pub fn revisions(&self) -> Option<(Revision, Revision)> {
         let (roster, plan) = (self.duties.roster, self.duties.plan);
         self.status().map(|status| (status.roster.max(roster), status.plan.max(plan)))
+    }
+
+    /// It has refused a capsule. Says whether that is remembered: it is if it does not depend on anything
+    /// but the capsule and what the node holds.
+    pub(crate) fn note_refusal(&mut self, capsule: Digest, why: ErrorCode) -> bool {
+        let is_lasting = matches!(
+            why,
+            ErrorCode::RolledBack | ErrorCode::InvalidModule | ErrorCode::BadSignature
+        );
+        let has_room = self.refuses.len() < REFUSALS || self.refuses.contains_key(&capsule);
+        if is_lasting && has_room {
+            self.refuses.insert(capsule, why);
+        }
+        is_lasting && has_room
     }
 
     /// It has said what time it is by its own clock. What was said earlier may come later.
@@ -308,6 +329,11 @@ impl Nodes {
     /// What people call a node.
     pub(crate) fn name(&self, id: NodeId) -> String {
         self.get(id).map_or_else(|| id.to_string(), |node| node.record.name.clone())
+    }
+
+    /// What nodes have refused may be wanted otherwise now.
+    pub(crate) fn forget_refusals(&mut self) {
+        self.nodes.values_mut().for_each(|node| node.refuses.clear());
     }
 
     /// Has a node looked after at once.
@@ -442,8 +468,12 @@ impl Nodes {
         if node.inventory == bytes {
             return None;
         }
-        node.inventory = bytes;
+        let before = core::mem::replace(&mut node.inventory, bytes);
         node.inventory.shrink_to_fit();
+        let held = |bytes| cbor::decode::<Inventory<'_>>(bytes).map(|has| has.capsules);
+        if !node.refuses.is_empty() && held(&before).ok() != held(&node.inventory).ok() {
+            node.refuses.clear();
+        }
         store.put(inventory_key(id), node.inventory.clone());
         self.touch(now, id);
         Some(News::Inventory)

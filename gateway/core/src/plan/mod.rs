@@ -19,6 +19,8 @@
 //! - An instance on a node that is lost goes elsewhere, unless its `failover` is `none`: that one waits.
 //! - An instance that has no place any more stays where it is, and what it takes is off its node's
 //!   capacity before others are placed. It is refused with the reason, and tried again next time.
+//! - A node that has refused a capsule is not asked again until it holds other capsules or something is
+//!   deployed, and nobody's wish to have it there counts until then.
 //! - What an operator runs on a node by hand is not known here.
 //! - The RAM that a capsule needs is what its manifest says: measured by the packer on a 64-bit machine,
 //!   where pointers are twice as long. On a 32-bit board it takes less, so placement errs on the safe side.
@@ -48,8 +50,8 @@ pub use weave::{Consumer, Egress, Ingress};
 
 use crate::catalog::{Catalog, Offers};
 use crate::pipeline::Pipeline;
-use capmesh_wire::NodeId;
 use capmesh_wire::inventory::Inventory;
+use capmesh_wire::{Digest, ErrorCode, NodeId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is wanted and what there is.
@@ -79,6 +81,8 @@ pub struct Node<'a> {
     pub labels: &'a BTreeSet<String>,
     /// Whether it can be counted on.
     pub availability: Availability,
+    /// The capsules that it has refused, and why.
+    pub refuses: &'a BTreeMap<Digest, ErrorCode>,
 }
 
 /// Whether a node can be counted on.

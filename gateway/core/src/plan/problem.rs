@@ -84,6 +84,7 @@ pub(super) fn problem(
 ) -> Problem {
     let mut problem = Problem { absent: absent.clone(), ..Problem::default() };
     nodes(site, names, &mut problem);
+    refusals(site, names, known, &mut problem);
     for (name, (pipeline, resolved)) in known {
         let there = resolved.capsules.iter().zip(&pipeline.capsules);
         for (resolved, capsule) in there.filter(|(resolved, _)| resolved.replicas > 0) {
@@ -171,7 +172,9 @@ fn place(
         problem.current.insert(placed.clone(), home.clone());
     }
     let pin = site.pinned.get(&name).and_then(|node| names.node(*node));
-    if let Some(pin) = pin.filter(|pin| problem.nodes.contains_key(*pin)) {
+    // A node that refuses the capsule will not have it, whoever wants that.
+    let may = |node: &Node| !node.refuses.contains(&placed.0);
+    if let Some(pin) = pin.filter(|pin| problem.nodes.get(*pin).is_some_and(may)) {
         problem.pinned.insert(placed, pin.clone());
     }
 }
@@ -207,6 +210,7 @@ fn nodes(site: &Site<'_>, names: &Names, problem: &mut Problem) {
             abi: has.abis.iter().collect(),
             labels: node.labels.clone(),
             draining: node.availability == Availability::Draining,
+            refuses: BTreeSet::new(),
             uplink: Some(link(UPLINK, MTU)),
         };
         problem.nodes.insert(name.clone(), placed);
@@ -216,6 +220,21 @@ fn nodes(site: &Site<'_>, names: &Names, problem: &mut Problem) {
             let cost = transmissions.saturating_mul(weight(heard.kind));
             let ends = (from.clone(), name.clone());
             problem.links.insert(ends, link(cost, heard.mtu));
+        }
+    }
+}
+
+/// Notes which capsules nodes have refused.
+fn refusals(site: &Site<'_>, names: &Names, known: &Known<'_>, problem: &mut Problem) {
+    for (id, node) in site.nodes.iter().filter(|(_, node)| !node.refuses.is_empty()) {
+        let Some(placed) = names.node(*id).and_then(|name| problem.nodes.get_mut(name)) else {
+            continue;
+        };
+        for (name, (pipeline, resolved)) in known {
+            let capsules = resolved.capsules.iter().zip(&pipeline.capsules);
+            let refused =
+                capsules.filter(|(capsule, _)| node.refuses.contains_key(&capsule.capsule));
+            placed.refuses.extend(refused.map(|(_, capsule)| key(name, &capsule.name)));
         }
     }
 }

@@ -55,6 +55,8 @@ pub enum RefusalKind {
     Abi,
     /// All nodes that would do are being drained.
     Draining,
+    /// Every node that would do has refused its capsule.
+    Refused,
     /// The node that somebody wants it on will not do.
     Pinned,
     /// It is to be together with something and apart from it.
@@ -75,6 +77,7 @@ impl RefusalKind {
             Self::Label => "no-label",
             Self::Abi => "abi",
             Self::Draining => "draining",
+            Self::Refused => "refused",
             Self::Pinned => "pinned",
             Self::Contradiction => "contradiction",
         }
@@ -175,6 +178,7 @@ const fn kind_of(obstacle: &Obstacle) -> RefusalKind {
         Obstacle::Actuator(_) => RefusalKind::Actuator,
         Obstacle::Label(_) => RefusalKind::Label,
         Obstacle::Resource(_) => RefusalKind::DoesNotFit,
+        Obstacle::Refused => RefusalKind::Refused,
         Obstacle::Pinned(_) => RefusalKind::Pinned,
     }
 }

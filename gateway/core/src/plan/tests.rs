@@ -14,11 +14,13 @@ struct Machine {
     probe: bool,
     availability: Availability,
     is_known: bool,
+    refuses: BTreeMap<Digest, ErrorCode>,
 }
 
 impl Machine {
     const fn new(ram: u32, probe: bool) -> Self {
-        Self { ram, probe, availability: Availability::Ready, is_known: true }
+        let (availability, refuses) = (Availability::Ready, BTreeMap::new());
+        Self { ram, probe, availability, is_known: true, refuses }
     }
 }
 
@@ -86,7 +88,8 @@ impl World {
             .enumerate()
             .map(|(n, (((inventory, labels), machine), name))| {
                 let inventory = machine.is_known.then_some(*inventory);
-                (id(n), Node { name, inventory, labels, availability: machine.availability })
+                let (availability, refuses) = (machine.availability, &machine.refuses);
+                (id(n), Node { name, inventory, labels, availability, refuses })
             })
             .collect();
         let site = Site {
@@ -249,6 +252,30 @@ fn refusals_have_kinds() {
     world.machines.clear();
     assert_eq!(kind(&world), RefusalKind::NoNodes);
     assert!(world.decide().refusals[0].message.contains("adopt one first"));
+}
+
+#[test]
+fn a_node_that_refuses_a_capsule_is_not_asked_again() {
+    let mut world = World::new(vec![Machine::new(9_000, true); 3]);
+    world.deploy("p", &capsule("f", "t/filter:1", ""));
+    world.settle();
+    let path = "p/f/0";
+    let first = world.node(path).unwrap();
+    let digest = world.rows.iter().next().unwrap().capsule;
+    // Somebody even wants it there.
+    let next = (first + 1) % 3;
+    world.machines[first].availability = Availability::Lost;
+    world.machines[next].refuses.insert(digest, ErrorCode::RolledBack);
+    world.pinned.insert(InstanceName::of(world.rows.iter().next().unwrap()), id(next));
+    world.settle();
+    assert_eq!(world.node(path), Some((first + 2) % 3));
+    // Where all refuse it stays, and that is said.
+    let last = world.node(path).unwrap();
+    world.machines[last].availability = Availability::Lost;
+    let decision = world.settle();
+    assert_eq!(world.node(path), Some(last));
+    assert_eq!(decision.refusals[0].kind, RefusalKind::Refused);
+    assert!(decision.refusals[0].message.contains("has refused it"));
 }
 
 #[test]

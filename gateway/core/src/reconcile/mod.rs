@@ -206,11 +206,16 @@ pub(crate) fn of_row(now: Instant, node: &Node, row: &Row, has_plan: bool) -> Ve
     duties
 }
 
-/// What a node is to be told about instances that are not its own: `owned` says whether one is.
+/// What a node is to be told about instances that are not its own: `owned` says whether one is, `elsewhere`
+/// whether its row is another node's, or there is none. `knows_plan` says that the node said how it is when
+/// it had the newest plan. An instance that came with a command and never was in a plan of the node's does
+/// not end with the plan.
 pub(crate) fn of_others(
     now: Instant,
     node: &Node,
+    knows_plan: bool,
     owned: impl Fn(InstanceId, Epoch) -> bool,
+    elsewhere: impl Fn(InstanceId) -> bool,
 ) -> Vec<(Duty, Instant)> {
     let Some(status) = node.status() else { return Vec::new() };
     let others = status
@@ -223,7 +228,9 @@ pub(crate) fn of_others(
             InstanceState::Prepared | InstanceState::Restored => {
                 Some(Duty::Stop(other.instance, other.epoch))
             }
-            _ => None,
+            InstanceState::Stopped => None,
+            _ => (knows_plan && elsewhere(other.instance))
+                .then_some(Duty::Stop(other.instance, other.epoch)),
         })
         .map(|duty| (duty, now))
         .collect()
