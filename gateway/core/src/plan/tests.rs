@@ -19,8 +19,8 @@ struct Machine {
 
 impl Machine {
     const fn new(ram: u32, probe: bool) -> Self {
-        let (availability, refuses) = (Availability::Ready, BTreeMap::new());
-        Self { ram, probe, availability, is_known: true, refuses }
+        let refuses = BTreeMap::new();
+        Self { ram, probe, availability: Availability::Ready, is_known: true, refuses }
     }
 }
 
