@@ -58,6 +58,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         let plan = self.site.plan(flash, &self.store);
         if let Some(plan) = &plan {
             self.reach_plan(now, flash, plan);
+            self.router.look_again();
         }
         for row in plan.iter().flat_map(|plan| plan.assignments.iter()) {
             if self.take_row(now, flash, &row).is_err() {

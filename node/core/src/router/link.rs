@@ -7,6 +7,9 @@ use capmesh_wire::plan::Outbound;
 use capmesh_wire::{InstanceId, Instant, NodeId, Seq};
 use core::time::Duration;
 
+/// The least wait that one may be asked for: when something is about to change.
+pub(super) const SOON: Duration = Duration::from_millis(20);
+
 /// All wires from one output to one instance. What one of them promises, all do.
 #[derive(Debug)]
 pub(super) struct Link {
@@ -28,6 +31,8 @@ pub(super) struct Link {
     pub(super) failures: u8,
     /// When to try again.
     pub(super) retry_at: Option<Instant>,
+    /// Whether that is because nobody knew where the node is.
+    pub(super) lost: bool,
     /// Bytes of a batch.
     pub(super) batch_bytes: u16,
     pub(super) pace: Pace,
@@ -61,6 +66,7 @@ impl Link {
             flights: Vec::new(),
             failures: 0,
             retry_at: None,
+            lost: false,
             batch_bytes: config.batch_bytes,
             pace: Pace { left: config.burst, since: Instant::ZERO },
         }
@@ -79,8 +85,8 @@ impl Link {
         (start, later.min().unwrap_or(Seq(u64::MAX)))
     }
 
-    /// Waits before the next attempt: twice as long each time, unless the other side said how long; and
-    /// somewhat longer, differently each time, so that those who were refused together do not come back
+    /// Waits before the next attempt: twice as long each time, unless the other side said how long (if that
+    /// is short, it doubles too, up to the least that is waited otherwise); and somewhat longer, differently each time, so that those who were refused together do not come back
     /// together.
     pub(super) fn back_off(
         &mut self,
@@ -89,8 +95,12 @@ impl Link {
         least: Duration,
         most: Duration,
     ) {
-        let doubled = least.saturating_mul(1 << self.failures.min(16)).min(most);
-        let wait = said.map_or(doubled, |said| said.clamp(least, most));
+        let doubled = |first: Duration| first.saturating_mul(1 << self.failures.min(16));
+        let wait = match said {
+            Some(said) if said < least => doubled(said.max(SOON)).min(least),
+            Some(said) => said.min(most),
+            None => doubled(least).min(most),
+        };
         self.failures = self.failures.saturating_add(1);
         let mixed = now.as_micros() ^ u64::from(self.consumer.0) << 32 ^ u64::from(self.output);
         let spread = mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 59;

@@ -255,6 +255,15 @@ impl Router {
         Ok(())
     }
 
+    /// It may be known by now where others are: wires that waited for that wait no longer.
+    pub fn look_again(&mut self) {
+        let links = self.instances.iter_mut().flat_map(|instance| &mut instance.links);
+        for link in links.filter(|link| link.lost) {
+            (link.retry_at, link.lost, link.failures) = (None, false, 0);
+            self.dirty = true;
+        }
+    }
+
     /// Has an instance take and send messages: at its start, or again after [`Router::quiesce`].
     pub fn run(&mut self, instance: InstanceId) {
         self.set_state(instance, State::Running);

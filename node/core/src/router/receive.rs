@@ -2,6 +2,7 @@
 
 use super::handle::{Offer, Offered, Unwelcome};
 use super::instance::State;
+use super::link::SOON;
 use super::{JUMP, Router};
 use capmesh_coap::Code;
 use capmesh_coap::endpoint::Responder;
@@ -82,6 +83,11 @@ impl Router {
         let at = self.index(consumer).ok_or(self.later(ErrorCode::Busy))?;
         let instance = self.instances.get_mut(at).ok_or(Problem::new(ErrorCode::Internal))?;
         let input = instance.inputs.iter().find(|input| input.stream == batch.stream);
+        if input.is_some_and(|i| i.node != from && i.seen && i.epoch < batch.epoch) {
+            // It has moved, it seems, and the plan that says so is still on its way here.
+            self.stats.forbidden = self.stats.forbidden.saturating_add(1);
+            return Err(soon(ErrorCode::Busy));
+        }
         let Some(input) = input.filter(|i| i.node == from && i.every == confirmable) else {
             self.stats.forbidden = self.stats.forbidden.saturating_add(1);
             return Err(Problem::new(ErrorCode::Forbidden));
@@ -89,9 +95,9 @@ impl Router {
         let committed = input.committed;
         match instance.state {
             State::Running => {}
-            State::Waiting => return Err(self.later(ErrorCode::Busy)),
+            State::Waiting => return Err(soon(ErrorCode::Busy)),
             State::Moving(to) | State::Released(to, _) => {
-                return Err(Problem { moved_to: Some(to), ..self.later(ErrorCode::Moving) });
+                return Err(Problem { moved_to: Some(to), ..soon(ErrorCode::Moving) });
             }
         }
         match instance.admit(batch.stream, batch.epoch, batch.schema) {
@@ -207,7 +213,7 @@ impl Router {
             // The commit for the move is still being written: it may cover this.
             State::Moving(_) if instance.pending.is_some() => None,
             State::Moving(to) | State::Released(to, _) => {
-                let problem = Problem { moved_to: Some(to), ..self.later(ErrorCode::Moving) };
+                let problem = Problem { moved_to: Some(to), ..soon(ErrorCode::Moving) };
                 Some(Received::Refused(problem))
             }
         }
@@ -251,6 +257,12 @@ pub(super) fn answer<P>(
             })
         }
     };
+}
+
+/// Not now, but the plan is being changed or carried out: whoever asks again soon waits for nothing longer
+/// than that takes.
+fn soon(code: ErrorCode) -> Problem<'static> {
+    Problem::retry(code, millis(SOON))
 }
 
 /// An encoded acknowledgement: three heads and numbers of 5, 2, 5, 9 and 3 bytes.

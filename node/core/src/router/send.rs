@@ -190,7 +190,7 @@ impl Router {
                 if link.retry_at.is_some_and(|retry| retry > now) {
                     continue;
                 }
-                link.retry_at = None;
+                (link.retry_at, link.lost) = (None, false);
                 let (node, every, output) = (link.node, link.every, link.output);
                 match (node == self.own, every) {
                     (true, true) => self.hand_over(now, at, number),
@@ -239,7 +239,10 @@ impl Router {
                 link.batch_bytes = (link.batch_bytes / 2).max(SMALLEST);
                 return true;
             }
-            Err(_) => link.back_off(now, None, config.retry_min, config.retry_max),
+            Err(error) => {
+                link.lost = error == RequestError::NoAddress;
+                link.back_off(now, None, config.retry_min, config.retry_max);
+            }
         }
         false
     }
@@ -282,7 +285,10 @@ impl Router {
                 link.go_on();
             }
             Err(RequestError::Full) => link.retry_at = Some(now + CROWDED),
-            Err(_) => link.back_off(now, None, config.retry_min, config.retry_max),
+            Err(error) => {
+                link.lost = error == RequestError::NoAddress;
+                link.back_off(now, None, config.retry_min, config.retry_max);
+            }
         }
     }
 

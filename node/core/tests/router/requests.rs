@@ -216,7 +216,7 @@ fn a_moving_instance_says_where_to() {
     assert_eq!(answers[0].2, Some(1), "Max-Age in seconds");
     let moving = problem(&answers);
     assert_eq!((moving.code, moving.moved_to), (ErrorCode::Moving, Some(node(5))));
-    assert!(moving.retry_ms.is_some());
+    assert_eq!(moving.retry_ms, Some(20), "soon it is elsewhere, and nobody is to wait for longer");
     site.release(now, SINK, 5);
     let released = client.post(&mut site, now, SINK, &batch(1, 0, &[1]));
     assert_eq!(problem(&released).moved_to, Some(node(5)));
@@ -227,6 +227,20 @@ fn a_moving_instance_says_where_to() {
     client.talk(&mut site, later, later);
     let forgotten = client.post(&mut site, later, SINK, &batch(1, 0, &[1]));
     assert_eq!(problem(&forgotten).code, ErrorCode::Busy);
+}
+
+#[test]
+fn whoever_seems_to_have_moved_here_is_told_to_ask_again_soon() {
+    let mut site = sink(Wire::every(SOURCE, SINK), &Config::default());
+    let now = Instant::from_secs(1);
+    ack(&Client::new(1).post(&mut site, now, SINK, &batch(1, 0, &[1])));
+    let mut moved = Client::new(2);
+    let answers = moved.post(&mut site, now, SINK, &batch(2, 1, &[2]));
+    let ahead = problem(&answers);
+    assert_eq!((ahead.code, ahead.retry_ms), (ErrorCode::Busy, Some(20)));
+    let answers = moved.post(&mut site, now, SINK, &batch(1, 1, &[2]));
+    assert_eq!(problem(&answers).code, ErrorCode::Forbidden);
+    assert_eq!(site.running[&SINK].memory.had, [(0, 1)]);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! A fair part of the migration matrix; `cargo xtask sim matrix` runs all of it.
 
 use super::with_stack;
-use capmesh_sim::matrix::{Party, cells, run};
+use capmesh_sim::matrix::{Cell, Party, cells, run};
+use std::time::Duration;
 
 /// One cell in so many, another one for each victim.
 const PART: usize = 5;
@@ -12,6 +13,16 @@ fn part(victim: Option<Party>, first: usize) {
         let broken: Vec<_> =
             cells.filter_map(|cell| Some(format!("{cell}: {}", run(cell, 1).err()?))).collect();
         assert!(broken.is_empty(), "{broken:#?}");
+    });
+}
+
+/// A number waits 100 ms for a commit in any case.
+#[test]
+fn where_nothing_goes_wrong_nobody_waits_until_they_try_again() {
+    with_stack(|| {
+        let quiet = Cell { step: "prepare", after: false, victim: None, parted: None };
+        let outcome = run(quiet, 1).unwrap();
+        assert!(outcome.moved && outcome.pause < Duration::from_millis(150), "{outcome:?}");
     });
 }
 
