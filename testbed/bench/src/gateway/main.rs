@@ -19,6 +19,7 @@
 //! and its streams (inventory, status, plans) is not in it.
 
 mod broker;
+mod client;
 mod load;
 #[path = "../machine.rs"]
 #[expect(dead_code, reason = "the other benchmark pins programs to cores")]
