@@ -71,7 +71,7 @@ function Page() {
         </p>
       )}
       <main class={mesh.line === 'lost' ? 'stale' : ''}>
-        <View mesh={mesh} open={open} />
+        {mesh.line === 'connecting' ? <p class="empty">Asking the gateway…</p> : <View mesh={mesh} open={open} />}
         {which && <Detail mesh={mesh} kind={path} which={which} close={() => open(path)} open={open} />}
       </main>
     </>

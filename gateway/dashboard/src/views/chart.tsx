@@ -28,7 +28,8 @@ export function Chart({ series, units }: { series: Series; units?: Map<string, s
     const chart = new uPlot({
       width: element.clientWidth || 300,
       height: HEIGHT,
-      axes: [axis, { ...axis, size: 56 }],
+      // As wide as the longest number.
+      axes: [axis, { ...axis, size: (_, values) => 24 + 8 * Math.max(4, ...(values ?? []).map((text) => text?.length ?? 0)) }],
       series: [{}, ...names.map((name, at) => ({
         label: [name, scale(units?.get(name))[1]].join(' ').trim(),
         stroke: style(`--line-${at}`),
