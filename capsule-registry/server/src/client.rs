@@ -59,7 +59,13 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address(text) => write!(f, "`{text}` is no registry; write http://HOST:PORT"),
-            Self::Unreachable(at, error) => write!(f, "no registry answers at {at}: {error}"),
+            Self::Unreachable(at, error) => {
+                write!(
+                    f,
+                    "no registry answers at {at}: {error}\n  help: is it running there? `capmesh up` "
+                )?;
+                f.write_str("starts one; `--registry` says where another is")
+            }
             Self::Silent(at) => write!(f, "the registry at {at} has not answered in time"),
             Self::Http(error) => write!(f, "the registry's answer: {error}"),
             Self::Refused(status, why) if why.is_empty() => write!(f, "the registry says {status}"),

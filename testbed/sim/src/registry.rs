@@ -14,7 +14,8 @@ use capmesh_gateway::endpoint::Members;
 use capmesh_session::{Peer, Replaceable, SecureEndpoint, Sessions};
 use capmesh_transfer::BlobResource;
 use capmesh_wire::registry::Resolved;
-use capmesh_wire::{Digest, Instant, Revision, Roster, cbor, paths};
+use capmesh_wire::text::CapsuleVersion;
+use capmesh_wire::{CapsuleRef, Digest, Instant, Revision, Roster, cbor, paths};
 use rand_core::RngCore;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -37,6 +38,8 @@ pub struct Registry {
     shelf: Shelf,
     /// Pieces that were asked for.
     pub served: u64,
+    /// The references that were asked for, and when.
+    pub resolved: Vec<(Instant, String)>,
 }
 
 #[derive(Debug, Default)]
@@ -58,6 +61,7 @@ impl Registry {
             serve: Serve::new(Rate::default()),
             shelf: Shelf::default(),
             served: 0,
+            resolved: Vec::new(),
         }
     }
 
@@ -132,13 +136,13 @@ impl Registry {
 
     pub(crate) fn datagram(&mut self, world: Instant, from: SocketAddr, via: Via, bytes: &[u8]) {
         let now = self.clock.local(world);
-        let Self { core, server, serve, shelf, served, .. } = self;
+        let Self { core, server, serve, shelf, served, resolved, .. } = self;
         let Some(core) = core else { return };
         let mut scratch = [0; MTU];
         let event = core.handle(now, from, via, bytes, &mut scratch);
         let Some(event) = event else { return };
         let mut roster = None;
-        let mut tags = Tags { tags: &shelf.tags };
+        let mut tags = Tags { tags: &shelf.tags, now: world, resolved };
         let counted = Counted { shelf, served: std::cell::Cell::new(0) };
         let mut blobs = BlobResource::new(serve, &counted, |_| Ok(()));
         let mut documents = Documents { roster: &mut roster };
@@ -160,12 +164,30 @@ impl Registry {
 
 struct Tags<'a> {
     tags: &'a BTreeMap<String, Digest>,
+    now: Instant,
+    resolved: &'a mut Vec<(Instant, String)>,
+}
+
+impl Tags<'_> {
+    /// What a reference by tag or by digest stands for.
+    fn resolve(&self, text: &str) -> Option<Digest> {
+        let reference = CapsuleRef::try_from(text).ok()?;
+        match reference.version {
+            CapsuleVersion::Tag(_) => self.tags.get(text).copied(),
+            CapsuleVersion::Digest(digest) => {
+                let of_name = |tag: &String| tag.split(':').next() == Some(reference.name.as_str());
+                let mut known = self.tags.iter().filter(|(tag, _)| of_name(tag));
+                known.any(|(_, known)| *known == digest).then_some(digest)
+            }
+        }
+    }
 }
 
 impl Resource<Peer> for Tags<'_> {
     fn get(&mut self, request: &Request<'_, Peer>, reply: &mut Reply<'_>) -> Handled {
         let tag = request.query("t").ok_or(Code::BAD_REQUEST)?;
-        let capsule = *self.tags.get(tag).ok_or(Code::NOT_FOUND)?;
+        self.resolved.push((self.now, tag.to_owned()));
+        let capsule = self.resolve(tag).ok_or(Code::NOT_FOUND)?;
         let mut buf = [0; 64];
         let len = cbor::encode(&Resolved { capsule, revision: Revision(1) }, &mut buf).unwrap();
         reply.content_format(60).write(&buf[..len]);

@@ -150,12 +150,24 @@ pub(crate) fn site_credential() -> Vec<u8> {
 
 /// A roster with those that are not nodes and, if there are any, nodes 1 to `nodes`.
 pub(crate) fn roster(nodes: Host) -> Vec<u8> {
+    roster_with(nodes, None)
+}
+
+/// A registry that is nowhere, and comes before [`REGISTRY`] on a roster.
+pub(crate) fn absent_registry() -> Host {
+    let before = |n: &Host| node_id(*n) < node_id(REGISTRY);
+    (OPERATOR + 1..).find(before).unwrap_or(OPERATOR + 1)
+}
+
+/// As [`roster`], with another registry.
+pub(crate) fn roster_with(nodes: Host, registry: Option<Host>) -> Vec<u8> {
     let mut members = vec![
         (Role::Gateway, credential(GATEWAY)),
         (Role::Publisher, credential(PUBLISHER)),
         (Role::Registry, credential(REGISTRY)),
         (Role::Operator, credential(OPERATOR)),
     ];
+    members.extend(registry.map(|n| (Role::Registry, credential(n))));
     members.extend((1..=nodes).map(|n| (Role::Node, credential(n))));
     members.sort_by_cached_key(|(_, bytes)| Credential::parse(bytes).unwrap().id());
     let room = limits::ROSTER_HEAD + members.len() * limits::ROSTER_ENTRY + 8;

@@ -5,7 +5,7 @@ use super::{
     ResolvedSubscribe, ResolvedWire, config, schema,
 };
 use crate::pipeline::{Capsule, End, Pipeline};
-use capmesh_description::document::{Collector, File, hint};
+use capmesh_description::document::{Collector, File, Message, hint};
 use capmesh_wire::manifest::{Peer, Service};
 use capmesh_wire::{Digest, Manifest, Schema, cbor, limits};
 use std::cell::RefCell;
@@ -27,7 +27,7 @@ impl<'p> Report<'p> {
         Self { pipeline, mistakes: RefCell::new(Vec::new()) }
     }
 
-    pub(super) fn mistake(&self, kind: Kind, span: &Range<usize>, message: String) {
+    pub(super) fn mistake(&self, kind: Kind, span: &Range<usize>, message: impl Into<Message>) {
         if self.mistakes.borrow().len() >= Collector::MOST {
             return;
         }
@@ -92,8 +92,9 @@ fn known<'a>(
     let Some((digest, manifest, envelope)) = found else {
         let names: Vec<&str> = catalog.references().map(|(name, _)| name).collect();
         let message = match digest {
-            Some(_) => format!("the manifest of `{uses}` is not known"),
-            None => format!("the registry has no `{uses}`{}", hint(uses, &names)),
+            Some(_) => format!("the manifest of `{uses}` is not known").into(),
+            None if names.is_empty() => format!("the registry has no `{uses}`").into(),
+            None => hint(uses, &names).after(format!("the registry has no `{uses}`")),
         };
         report.mistake(Kind::UnknownCapsule, &capsule.uses.span, message);
         return None;
@@ -135,20 +136,19 @@ fn lacking(
         let place = asked.into_iter().find(|asked| asked.value == *word);
         let span = place.map_or(&capsule.uses.span, |place| &place.span);
         let message = if word.starts_with('~') {
-            format!(
-                "no node has the digital input `{name}`, which `{}` hears of",
-                capsule.uses.value
-            )
+            let uses = &capsule.uses.value;
+            format!("no node has the digital input `{name}`, which `{uses}` hears of").into()
         } else if there.contains(name) {
             let uses = &capsule.uses.value;
             let with = if kind == Kind::Sensor { "samples of the schema" } else { "the unit" };
             format!(
                 "there are nodes with a {what} `{name}`, but none with {with} that `{uses}` wants"
             )
+            .into()
         } else {
             let names: Vec<&str> =
                 there.iter().map(String::as_str).filter(|n| !n.contains(['#', '~'])).collect();
-            format!("no node has the {what} `{name}`{}", hint(name, &names))
+            hint(name, &names).after(format!("no node has the {what} `{name}`"))
         };
         report.mistake(kind, span, message);
     }
@@ -201,8 +201,8 @@ impl<'a> Check<'_, 'a> {
             let what = if is_output { "output" } else { "input" };
             let hint = hint(&end.port, &names);
             let uses = &known.capsule.uses.value;
-            let message = format!("`{uses}` has no {what} `{}`{hint}", end.port);
-            self.report.mistake(Kind::UnknownPort, &end.span, message);
+            let message = format!("`{uses}` has no {what} `{}`", end.port);
+            self.report.mistake(Kind::UnknownPort, &end.span, hint.after(message));
             return None;
         };
         Some((Port { capsule, number }, described.schema(port.schema)?))
@@ -299,8 +299,8 @@ impl<'a> Check<'_, 'a> {
         for (name, _) in &known.capsule.peers {
             if !names.contains(&name.as_str()) {
                 let hint = hint(name, &names);
-                let message = format!("`{uses}` asks nobody called `{}`{hint}", name.value);
-                self.report.mistake(Kind::Peer, &name.span, message);
+                let message = format!("`{uses}` asks nobody called `{}`", name.value);
+                self.report.mistake(Kind::Peer, &name.span, hint.after(message));
             }
         }
         let mut found = Vec::new();
@@ -337,8 +337,8 @@ impl<'a> Check<'_, 'a> {
             let Some(found) = has.iter().find(|service| service.name == name) else {
                 let names: Vec<&str> = has.iter().map(|service| service.name.as_str()).collect();
                 let hint = hint(name.as_str(), &names);
-                let message = format!("`{uses}` does not answer `{name}`{hint}");
-                self.report.mistake(Kind::Peer, span, message);
+                let message = format!("`{uses}` does not answer `{name}`");
+                self.report.mistake(Kind::Peer, span, hint.after(message));
                 continue;
             };
             let schema = |known: &Known<'a>, number: Option<u8>| {

@@ -20,7 +20,8 @@ pub(super) fn payload(
     for setting in &capsule.config {
         if !names.contains(&setting.name.as_str()) {
             let (name, uses) = (setting.name.as_str(), capsule.uses.as_str());
-            let message = format!("`{uses}` has no setting `{name}`{}", hint(name, &names));
+            let message = format!("`{uses}` has no setting `{name}`");
+            let message = hint(name, &names).after(message);
             report.mistake(Kind::Config, &setting.name.span, message);
             is_good = false;
         }

@@ -47,7 +47,11 @@ fn wire(from: &str, to: &str) -> String {
 fn mistakes(text: &str) -> Vec<(Kind, String)> {
     let found = catalog().check(&pipeline(text), &offers(&["probe", "porch"]));
     let found = found.err().unwrap_or_default();
-    found.into_iter().map(|mistake| (mistake.kind, mistake.fault.message)).collect()
+    let words = |fault: Fault| {
+        let hint = fault.hint.map(|hint| hint.to_string()).unwrap_or_default();
+        fault.message + &hint
+    };
+    found.into_iter().map(|mistake| (mistake.kind, words(mistake.fault))).collect()
 }
 
 fn one(text: &str) -> (Kind, String) {

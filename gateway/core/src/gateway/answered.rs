@@ -128,6 +128,9 @@ impl Gateway {
     }
 
     fn answered(&mut self, now: Instant, purpose: Purpose, answer: &Answer) {
+        if purpose.is_for_registry() {
+            self.registry_answered(now, answer);
+        }
         match purpose {
             Purpose::Probe(id) => {
                 if answer.is_success() {
@@ -143,13 +146,8 @@ impl Gateway {
             Purpose::Resolve(reference) => self.resolve_answered(now, &reference, answer),
             Purpose::Manifest(digest) => self.manifest_answered(now, &digest, answer),
             Purpose::Order(request, id, done) => self.order_answered(request, id, done, answer),
-            Purpose::Registry(revision) => {
-                let wait = Duration::from_secs(if answer.is_success() { 3_600 } else { 5 });
-                self.registry.1 = now + wait;
-                if answer.is_success() {
-                    self.registry.0 = Some(revision);
-                }
-            }
+            Purpose::Registry(revision) => self.roster_answered(now, revision, answer),
+            Purpose::Renew(digest) => self.renew_answered(now, &digest, answer),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Looking after one node: whether it is there, and what it is to be told.
 
+use super::registry::REGISTRIES;
 use super::{Gateway, Purpose};
 use crate::api;
 use crate::asks::Request;
@@ -175,7 +176,7 @@ impl Gateway {
     /// Whom to ask for a capsule: nodes that have it, then registries.
     pub(super) fn sources(&self, capsule: &Digest, except: NodeId) -> Vec<NodeId> {
         let registries = self.members.with_role(Role::Registry);
-        let registries = registries.into_iter().take(1);
+        let registries = registries.into_iter().take(REGISTRIES);
         let most = limits::SOURCES - registries.len();
         let holders = self.nodes.iter().filter(|node| node.is_up() && node.id != except);
         let holders = holders.filter(|node| node.holds(capsule)).map(|node| node.id);

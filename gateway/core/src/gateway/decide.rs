@@ -1,6 +1,7 @@
 //! Deciding what runs where, and writing it down for nodes.
 
 use super::Gateway;
+use super::registry::REGISTRIES;
 use crate::api;
 use crate::bridge::{self, Place};
 use crate::io::Token;
@@ -487,7 +488,7 @@ impl Gateway {
     fn services(&self) -> Vec<(NodeId, Vec<SocketAddr>)> {
         let mut services = vec![(self.id, self.config.addresses.clone())];
         if let Some(address) = self.config.registry {
-            let registries = self.members.with_role(Role::Registry).into_iter().take(1);
+            let registries = self.members.with_role(Role::Registry).into_iter().take(REGISTRIES);
             services.extend(registries.map(|id| (id, vec![address])));
         }
         services

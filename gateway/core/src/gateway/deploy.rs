@@ -4,7 +4,7 @@ use super::decide::Why;
 use super::{Gateway, Purpose};
 use crate::api::{self, RefusalCode};
 use crate::asks::{Answer, Request};
-use crate::catalog::Mistake;
+use crate::catalog::{Kind, Mistake};
 use crate::io::RequestId;
 use crate::nodes::{Node, Presence};
 use crate::pipeline::Pipeline;
@@ -12,7 +12,7 @@ use crate::plan::{Decision, InstanceName};
 use crate::store::{Key, Table};
 use capmesh_blob::mapping::Name as BlobName;
 use capmesh_description::Fault;
-use capmesh_session::Peer;
+use capmesh_description::document::Hint;
 use capmesh_wire::log::Level;
 use capmesh_wire::manifest::UnverifiedManifest;
 use capmesh_wire::registry::Resolved;
@@ -45,6 +45,8 @@ pub(super) struct Deploying {
     /// References that are still to be resolved; those that are tags are asked for even if they are
     /// known, since a tag may stand for something else today.
     wanted: BTreeSet<String>,
+    /// Those of them that stand for nothing.
+    unknown: BTreeSet<String>,
     until: Instant,
     /// How long nodes that have just come may take to say what they have.
     hear_until: Instant,
@@ -77,6 +79,7 @@ impl Gateway {
             pipeline,
             dry_run: deploy.dry_run,
             wanted,
+            unknown: BTreeSet::new(),
             until: now + PATIENCE,
             hear_until: now + HEARING,
             ask_at: now,
@@ -92,7 +95,9 @@ impl Gateway {
         let mut at = 0;
         while let Some(deploy) = self.deploys.get(at) {
             let missing = self.catalog.missing(&deploy.pipeline);
-            let is_known = deploy.wanted.is_empty() && missing.is_empty();
+            let is_known = deploy.wanted.is_empty()
+                && missing.manifests.is_empty()
+                && missing.references.is_subset(&deploy.unknown);
             let is_early = now < deploy.hear_until && self.is_hearing();
             let has_registry = self.registry_peer(now).is_some();
             let Some(deploy) = self.deploys.get_mut(at) else { return };
@@ -102,16 +107,13 @@ impl Gateway {
                 continue;
             }
             if is_known || !has_registry || deploy.until <= now {
-                let mut deploy = self.deploys.remove(at);
-                if !is_known && deploy.said.is_none() {
-                    let why = if has_registry {
-                        "the registry does not answer"
-                    } else {
-                        "there is no registry"
-                    };
-                    deploy.said = Some(why.to_owned());
-                }
-                self.finish_deploy(now, deploy);
+                let deploy = self.deploys.remove(at);
+                let is_silent = !is_known && deploy.said.is_none() && deploy.unknown.is_empty();
+                let silence = is_silent.then_some(match has_registry {
+                    true => Silence::NoAnswer,
+                    false => Silence::NoRegistry,
+                });
+                self.finish_deploy(now, deploy, silence);
                 continue;
             }
             if deploy.ask_at <= now {
@@ -131,34 +133,21 @@ impl Gateway {
         self.nodes.iter().any(is_silent)
     }
 
-    /// The registry, with a place among the sessions.
-    pub(super) fn registry_peer(&mut self, now: Instant) -> Option<Peer> {
-        let id = self.members.with_role(Role::Registry).into_iter().next()?;
-        self.roster_told?;
-        if let Some(peer) = self.link.peer(id) {
-            return Some(peer);
-        }
-        let address = self.config.registry?;
-        self.link.introduce(now, id, address).ok()
-    }
-
     fn look_up(&mut self, now: Instant, wanted: BTreeSet<String>, manifests: &BTreeSet<Digest>) {
-        let Some(peer) = self.registry_peer(now) else { return };
-        let tags = wanted.into_iter().map(|reference| {
+        for reference in wanted {
             let mut request = Request::get(paths::TAGS);
             request.query = Some(format!("t={reference}"));
-            (request, Purpose::Resolve(reference))
-        });
-        let manifests = manifests.iter().map(|digest| {
-            let path = format!("{}/{}/0", paths::BLOBS, BlobName::of(digest).as_str());
-            (Request::get(path), Purpose::Manifest(*digest))
-        });
-        for (request, purpose) in tags.chain(manifests).collect::<Vec<_>>() {
-            if !self.asks.purposes().any(|known| *known == purpose) {
-                // If there is no room, the next time is soon enough.
-                let _ = self.asks.send(now, &mut *self.link, peer, request, purpose);
-            }
+            self.ask_registry(now, request, Purpose::Resolve(reference));
         }
+        for digest in manifests {
+            let path = format!("{}/{}/0", paths::BLOBS, BlobName::of(digest).as_str());
+            self.ask_registry(now, Request::get(path), Purpose::Manifest(*digest));
+        }
+    }
+
+    /// What is looked up is asked for at once: there is another registry.
+    pub(super) fn look_up_again(&mut self, now: Instant) {
+        self.deploys.iter_mut().for_each(|deploy| deploy.ask_at = now);
     }
 
     /// The registry has said what a reference stands for, or that it stands for nothing.
@@ -175,8 +164,7 @@ impl Gateway {
                 // Manifests are asked for at once.
                 deploy.ask_at = now;
                 if resolved.is_none() {
-                    deploy.said = Some(format!("the registry does not know {reference}"));
-                    deploy.until = now;
+                    deploy.unknown.insert(reference.to_owned());
                 }
             }
         }
@@ -220,20 +208,21 @@ impl Gateway {
         Ok(())
     }
 
-    fn finish_deploy(&mut self, now: Instant, deploy: Deploying) {
-        let Deploying { request, pipeline, dry_run, said, .. } = deploy;
+    fn finish_deploy(&mut self, now: Instant, deploy: Deploying, silence: Option<Silence>) {
+        let Deploying { request, pipeline, dry_run, said, wanted, .. } = deploy;
         // It may allow what nodes have refused.
         self.nodes.forget_refusals();
         let name = pipeline.name.value.clone();
         let offers = self.with_site(&self.pipelines, &self.pins, |site| site.offers());
         if let Err(mistakes) = self.catalog.check(&pipeline, &offers) {
-            let mistakes = mistakes.iter().map(|m: &Mistake| mistake(&m.fault, m.kind.name()));
-            let mut refusal = api::Refusal::invalid_pipeline(mistakes.collect());
-            if let Some(said) = said {
-                refusal = refusal.because(said);
-            }
+            let refusal = refused(mistakes, said, silence);
             self.answer(request, Err(refusal));
             return;
+        }
+        if let Some(silence) = silence.filter(|_| !wanted.is_empty() && !dry_run) {
+            let text =
+                format!("{}: {name} has the capsules that were known before", silence.words());
+            self.note(now, Level::Warning, text);
         }
         let mut pipelines = self.pipelines.clone();
         let text = pipeline.text.clone();
@@ -347,6 +336,65 @@ impl Gateway {
     }
 }
 
+/// What to say to a pipeline with mistakes, when the registry has said this last, or nothing.
+fn refused(
+    mut mistakes: Vec<Mistake>,
+    said: Option<String>,
+    silence: Option<Silence>,
+) -> api::Refusal {
+    let unknown = mistakes.iter().filter(|m| m.kind == Kind::UnknownCapsule).count();
+    let silence = silence.filter(|_| unknown > 0);
+    if silence.is_some() {
+        // Nobody has said that the registry does not have them.
+        mistakes.retain(|m| m.kind != Kind::UnknownCapsule);
+    }
+    let refusal = match silence {
+        Some(silence) if mistakes.is_empty() => silence.refusal(unknown),
+        silence => {
+            let mistakes = mistakes.iter().map(|m| mistake(&m.fault, m.kind.name()));
+            let refusal = api::Refusal::invalid_pipeline(mistakes.collect());
+            silence.map(Silence::words).into_iter().fold(refusal, api::Refusal::because)
+        }
+    };
+    said.into_iter().fold(refusal, api::Refusal::because)
+}
+
+/// Why nothing is known of what a registry has.
+#[derive(Clone, Copy, Debug)]
+enum Silence {
+    NoRegistry,
+    NoAnswer,
+}
+
+impl Silence {
+    const fn words(self) -> &'static str {
+        match self {
+            Self::NoRegistry => "there is no registry",
+            Self::NoAnswer => "the registry does not answer",
+        }
+    }
+
+    /// What to say where that is all there is to say: so many capsules are not known without it.
+    fn refusal(self, unknown: usize) -> api::Refusal {
+        let capsules = match unknown {
+            1 => "a capsule".to_owned(),
+            unknown => format!("{unknown} capsules"),
+        };
+        let help = match self {
+            Self::NoRegistry => {
+                "start one with `capmesh registry`, and name its address as `registry` in the \
+                 gateway's configuration"
+            }
+            Self::NoAnswer => {
+                "see that it runs (`capmesh registry`, or a part of `capmesh up`) where the gateway's \
+                 configuration says (`registry`), then deploy again"
+            }
+        };
+        let cause = format!("{capsules} of the pipeline can be had only from it");
+        api::Refusal::new(RefusalCode::Registry, self.words()).because(cause).help(help)
+    }
+}
+
 fn answered(deployed: Option<api::Deployed>) -> Result<api::Answer, api::Refusal> {
     let lost = || api::Refusal::new(RefusalCode::Internal, "the pipeline cannot be shown");
     deployed.map(|deployed| api::Answer::Deployed(Box::new(deployed))).ok_or_else(lost)
@@ -356,14 +404,19 @@ fn answered(deployed: Option<api::Deployed>) -> Result<api::Answer, api::Refusal
 fn mistake(fault: &Fault, code: &str) -> api::Mistake {
     let place = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     let file = fault.path.to_string_lossy().into_owned();
+    let (nearest, help) = match fault.hint.clone() {
+        Some(Hint::Nearest(name)) => (Some(name), None),
+        Some(Hint::Choice(names)) => (None, Some(names)),
+        None => (None, None),
+    };
     api::Mistake {
         file: Some(file).filter(|file| !file.is_empty()),
         line: place(fault.line),
         column: place(fault.column),
-        length: 1,
+        length: place(fault.length),
         code: code.to_owned(),
         message: fault.message.clone(),
-        help: None,
-        nearest: None,
+        help,
+        nearest,
     }
 }

@@ -7,6 +7,7 @@ mod decide;
 mod deploy;
 mod moves;
 mod notes;
+mod registry;
 mod requests;
 mod serve;
 mod views;
@@ -38,6 +39,7 @@ use capmesh_wire::{Digest, Epoch, InstanceId, Instant, NodeId, Revision, Role};
 use core::net::SocketAddr;
 use core::time::Duration;
 use deploy::Deploying;
+use registry::Registry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Migrations that are over and are remembered.
@@ -134,6 +136,8 @@ pub(crate) enum Purpose {
     Order(RequestId, NodeId, &'static str),
     /// The roster, for the registry.
     Registry(Revision),
+    /// A capsule that the registry is to keep.
+    Renew(Digest),
 }
 
 /// A gateway. See the [crate](crate).
@@ -188,8 +192,7 @@ pub struct Gateway {
     random: u64,
     begun: Instant,
     wall: Option<(Instant, u64)>,
-    /// The registry: the roster that it has, and when to tell it (again).
-    registry: (Option<Revision>, Instant),
+    registry: Registry,
     canvas: Vec<u8>,
 }
 
@@ -255,7 +258,7 @@ impl Gateway {
             random: number(0) | 1,
             begun: now,
             wall: None,
-            registry: (None, now),
+            registry: Registry::new(now),
             canvas: vec![0; mtu.max(2_048)],
             config,
         };
@@ -415,7 +418,7 @@ impl Gateway {
         }
         self.roster_told = Some(version);
         self.nodes.touch_all(now);
-        self.registry.1 = now;
+        self.registry.has_news(now);
         self.plan_soon(now);
     }
 

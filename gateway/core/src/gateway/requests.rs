@@ -9,10 +9,9 @@ use crate::io::RequestId;
 use crate::nodes::{Node, Record};
 use crate::plan::InstanceName;
 use crate::rows::Row;
-use capmesh_coap::Code;
+use capmesh_description::nearest;
 use capmesh_wire::control::{Command, Nothing, Remove};
-use capmesh_wire::{Digest, Instant, NodeId, Revision, content_format, paths};
-use core::time::Duration;
+use capmesh_wire::{Digest, Instant, NodeId};
 
 type Said<T> = Result<T, Box<Refusal>>;
 
@@ -323,10 +322,11 @@ impl Gateway {
         self.nodes.named(name).ok_or_else(|| {
             let mut refusal =
                 Refusal::new(RefusalCode::UnknownNode, format!("no node is called {name}"));
-            let names: Vec<&str> =
-                self.nodes.iter().map(|node| node.record.name.as_str()).take(20).collect();
-            if !names.is_empty() {
-                refusal = refusal.help(format!("there are {}", names.join(", ")));
+            let mut names: Vec<&str> =
+                self.nodes.iter().map(|node| node.record.name.as_str()).collect();
+            names.sort_unstable();
+            if let Some(help) = meant(name, &names) {
+                refusal = refusal.help(help);
             }
             Box::new(refusal)
         })
@@ -350,30 +350,16 @@ impl Gateway {
                 self.rows.iter().find(of)
             }
         };
-        let unknown =
-            || refuse(RefusalCode::UnknownInstance, format!("there is no instance {instance}"));
-        found.ok_or_else(unknown)
-    }
-
-    /// When the registry is told the roster.
-    pub(super) fn registry_timeout(&self) -> Option<Instant> {
-        let told = self.roster_told?;
-        let is_behind = self.config.registry.is_some() && self.registry.0 != Some(told);
-        is_behind.then_some(self.registry.1)
-    }
-
-    /// Tells the registry the roster, if it has an older one.
-    pub(super) fn advance_registry(&mut self, now: Instant) {
-        if self.registry_timeout().is_none_or(|at| at > now) {
-            return;
-        }
-        self.registry.1 = now + Duration::from_secs(5);
-        let Some(peer) = self.registry_peer(now) else { return };
-        let version: Revision = self.members.version();
-        let roster = self.members.bytes().to_vec();
-        let request = asks::Request::with(Code::PUT, paths::ROSTER, content_format::ROSTER, roster);
-        // If there is no room, the next time is soon enough.
-        let _ = self.asks.send(now, &mut *self.link, peer, request, Purpose::Registry(version));
+        found.ok_or_else(|| {
+            let message = format!("there is no instance {instance}");
+            let mut refusal = Refusal::new(RefusalCode::UnknownInstance, message);
+            let paths: Vec<String> = self.rows.iter().map(Row::path).collect();
+            let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+            if let Some(nearest) = nearest(&instance.to_string(), paths.iter().copied()) {
+                refusal = refusal.help(format!("did you mean {nearest}?"));
+            }
+            Box::new(refusal)
+        })
     }
 
     /// What capsules there are.
@@ -383,6 +369,18 @@ impl Gateway {
         digests.sort();
         digests.dedup();
         digests.iter().filter_map(|digest| self.capsule_view(digest)).collect()
+    }
+}
+
+/// What may have been meant by a name that is none of these.
+fn meant(name: &str, names: &[&str]) -> Option<String> {
+    match (nearest(name, names.iter().copied()), names) {
+        (Some(nearest), _) => Some(format!("did you mean {nearest}?")),
+        (None, []) => None,
+        (None, names) => {
+            let shown = names.iter().take(20).copied().collect::<Vec<_>>().join(", ");
+            Some(format!("there are {shown}{}", if names.len() > 20 { ", ..." } else { "" }))
+        }
     }
 }
 

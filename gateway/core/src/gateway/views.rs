@@ -81,9 +81,17 @@ impl Gateway {
         })
     }
 
+    /// What people call a node, or another member of the site.
+    fn member_name(&self, id: NodeId) -> String {
+        let roster = self.members.roster().filter(|_| self.nodes.get(id).is_none());
+        let entry = roster.and_then(|roster| roster.find(id));
+        let name = entry.map(|entry| entry.credential.subject().as_str().to_owned());
+        name.unwrap_or_else(|| self.nodes.name(id))
+    }
+
     fn link_view(&self, link: &capmesh_wire::inventory::Link) -> LinkView {
         LinkView {
-            to: self.nodes.name(link.node),
+            to: self.member_name(link.node),
             address: link.address.0,
             kind: link.kind,
             quality: link.quality,
@@ -392,7 +400,8 @@ fn sentences(reason: &Reason) -> Vec<String> {
         why.push(format!("{} would cost {more} more", next.node));
     }
     for (obstacle, nodes) in &reason.ruled_out {
-        why.push(format!("{nodes} nodes are ruled out: {obstacle}"));
+        let nodes = if *nodes == 1 { "1 node is".to_owned() } else { format!("{nodes} nodes are") };
+        why.push(format!("{nodes} ruled out: {obstacle}"));
     }
     if why.is_empty() {
         why.push("there is no other node".to_owned());

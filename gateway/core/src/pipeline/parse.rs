@@ -78,7 +78,8 @@ impl<'a> Known<'a> {
         let known = self.0.contains(&name);
         if !known {
             let hint = hint(name, &self.0);
-            file.fault(span, format!("`{name}` is not a capsule of this pipeline{hint}"));
+            let message = format!("`{name}` is not a capsule of this pipeline");
+            file.fault(span, hint.after(message));
         }
         known
     }
@@ -211,7 +212,8 @@ fn choice<T: Copy>(section: &Section<'_>, key: &str, choices: &[(&str, T)]) -> O
     let found = choices.iter().find(|(name, _)| *name == word.text).map(|(_, value)| *value);
     if found.is_none() {
         let hint = hint(word.text, &names);
-        section.file.fault(&word.span(), format!("`{}` is not a `{key}`{hint}", word.text));
+        let message = format!("`{}` is not a `{key}`", word.text);
+        section.file.fault(&word.span(), hint.after(message));
     }
     found
 }

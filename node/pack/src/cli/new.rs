@@ -5,14 +5,16 @@ use capmesh_wire::Name;
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
 
-/// Start a capsule from a template that builds.
+/// Start a capsule from a template that builds
 ///
 /// Makes a folder with capsule.toml, schemas, source, and events to try it with. Then:
 ///
 ///   cd NAME
-///   capmesh-capsule run --input events.jsonl
-///   capmesh-capsule keygen
-///   capmesh-capsule build --key publisher.pem
+///   capmesh capsule run --input events.jsonl
+///   capmesh capsule keygen
+///   capmesh capsule build --key publisher.pem
+///
+/// (`capmesh-capsule` is these commands alone.)
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct New {

@@ -1,5 +1,6 @@
 //! What is wrong with a file, and where.
 
+use crate::nearest::{Hint, Message};
 use std::cell::RefCell;
 use std::fmt;
 use std::ops::Range;
@@ -16,8 +17,12 @@ pub struct Fault {
     pub line: usize,
     /// The column in characters, from 1; 0 if it is about the whole file.
     pub column: usize,
+    /// How many characters it concerns, of that line; 0 if it is about the whole file.
+    pub length: usize,
     /// What is wrong, and what was meant to stand there.
     pub message: String,
+    /// What may have been meant, if that is known.
+    pub hint: Option<Hint>,
 }
 
 impl fmt::Display for Fault {
@@ -26,7 +31,8 @@ impl fmt::Display for Fault {
         if self.line > 0 {
             write!(f, "{}:{}:", self.line, self.column)?;
         }
-        write!(f, " {}", self.message)
+        write!(f, " {}", self.message)?;
+        self.hint.as_ref().map_or(Ok(()), |hint| hint.fmt(f))
     }
 }
 
@@ -121,7 +127,9 @@ impl<'c> File<'c> {
             Ok(text) => Some(Self { path: path.to_owned(), text, collector }),
             Err(error) => {
                 let message = format!("cannot be read: {error}");
-                collector.push(Fault { path: path.to_owned(), line: 0, column: 0, message });
+                let (line, column, length) = (0, 0, 0);
+                let path = path.to_owned();
+                collector.push(Fault { path, line, column, length, message, hint: None });
                 None
             }
         }
@@ -137,18 +145,23 @@ impl<'c> File<'c> {
     }
 
     /// Notes a fault at a place of the file.
-    pub fn fault(&self, span: &Range<usize>, message: impl Into<String>) {
+    pub fn fault(&self, span: &Range<usize>, message: impl Into<Message>) {
         // Finding the place is a pass over the file.
         if self.collector.is_full() {
             return;
         }
         let before = self.text.get(..span.start).unwrap_or(&self.text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let concerned = self.text.get(span.clone()).unwrap_or_default();
+        let concerned = concerned.lines().next().unwrap_or_default();
+        let Message { text: message, hint } = message.into();
         self.collector.push(Fault {
             path: self.path.clone(),
             line: before.matches('\n').count() + 1,
             column: before.get(line_start..).unwrap_or_default().chars().count() + 1,
-            message: message.into(),
+            length: concerned.chars().count().max(1),
+            message,
+            hint,
         });
     }
 

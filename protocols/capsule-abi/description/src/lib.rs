@@ -26,7 +26,7 @@
 /// with its place and the nearest name.
 pub mod document {
     pub use crate::fault::{Collector, File};
-    pub use crate::nearest::hint;
+    pub use crate::nearest::{Hint, Message, hint};
     pub use crate::section::{Distinct, Section, Word};
     pub use toml::Spanned;
     pub use toml::de::DeValue as Value;

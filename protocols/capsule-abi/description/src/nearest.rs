@@ -1,5 +1,7 @@
 //! Finding what somebody meant.
 
+use std::fmt;
+
 /// The longest word, in bytes, that may have been meant as a name: finding out takes its length times
 /// that of all names.
 const LONGEST: usize = 100;
@@ -20,13 +22,58 @@ pub fn nearest<'n>(word: &str, names: impl IntoIterator<Item = &'n str>) -> Opti
         .map(|(_, name)| name)
 }
 
-/// `; did you mean ...?`, or what there is to choose from.
+/// The name that was probably meant, or what there is to choose from.
 #[must_use]
-pub fn hint(word: &str, names: &[&str]) -> String {
+pub fn hint(word: &str, names: &[&str]) -> Hint {
     match (nearest(word, names.iter().copied()), names) {
-        (Some(name), _) => format!("; did you mean `{name}`?"),
-        (None, []) => "; there is none".to_owned(),
-        (None, names) => format!("; there is {}", list(names)),
+        (Some(name), _) => Hint::Nearest(name.to_owned()),
+        (None, []) => Hint::Choice("there is none".to_owned()),
+        (None, names) => Hint::Choice(format!("there is {}", list(names))),
+    }
+}
+
+/// What may have been meant. Displays as what follows a sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// This name, which exists.
+    Nearest(String),
+    /// One of these, in words.
+    Choice(String),
+}
+
+impl Hint {
+    /// What is wrong, with this hint.
+    #[must_use]
+    pub fn after(self, text: String) -> Message {
+        Message { text, hint: Some(self) }
+    }
+}
+
+impl fmt::Display for Hint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nearest(name) => write!(f, "; did you mean `{name}`?"),
+            Self::Choice(names) => write!(f, "; {names}"),
+        }
+    }
+}
+
+/// What is wrong, and what may have been meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    pub(crate) text: String,
+    pub(crate) hint: Option<Hint>,
+}
+
+impl From<String> for Message {
+    fn from(text: String) -> Self {
+        Self { text, hint: None }
+    }
+}
+
+impl From<&str> for Message {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
     }
 }
 

@@ -146,7 +146,8 @@ fn source(head: &Section<'_>) -> Option<Source> {
         (other, word) => {
             let span = word.map_or(head.span.clone(), |word| word.span());
             let hint = hint(other, &languages);
-            head.file.fault(&span, format!("`{other}` is not a language that can be built{hint}"));
+            let message = format!("`{other}` is not a language that can be built");
+            head.file.fault(&span, hint.after(message));
             None
         }
     }
@@ -210,8 +211,8 @@ fn schema_of(
     if number.is_none() {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let hint = hint(word.text, &names);
-        let message = format!("`{}` is not what `[schemas]` calls a schema{hint}", word.text);
-        section.file.fault(&word.span(), message);
+        let message = format!("`{}` is not what `[schemas]` calls a schema", word.text);
+        section.file.fault(&word.span(), hint.after(message));
     }
     number
 }

@@ -137,9 +137,8 @@ fn field_type(section: &Section<'_>, is_config: bool) -> Option<FieldType> {
             } else {
                 known.push("bytes");
             }
-            section
-                .file
-                .fault(&word.span(), format!("`{other}` is not a type{}", hint(other, &known)));
+            let message = hint(other, &known).after(format!("`{other}` is not a type"));
+            section.file.fault(&word.span(), message);
             return None;
         }
     };

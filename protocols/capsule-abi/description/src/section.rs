@@ -59,7 +59,7 @@ impl<'a> Section<'a> {
             let name = key.get_ref().as_ref();
             if !keys.contains(&name) {
                 let hint = hint(name, keys);
-                file.fault(&key.span(), format!("{what} has no `{name}`{hint}"));
+                file.fault(&key.span(), hint.after(format!("{what} has no `{name}`")));
             }
         }
         Self { file, table, span, what }

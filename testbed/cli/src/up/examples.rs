@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result, bail};
 use capmesh_capsule::seal::{self, Sealed};
+use capmesh_description::nearest;
 use rust_embed::RustEmbed;
 use std::ffi::OsString;
 use std::fs;
@@ -19,6 +20,7 @@ struct Capsules;
 #[derive(RustEmbed)]
 #[folder = "$CARGO_MANIFEST_DIR/../../examples/pipelines"]
 #[include = "*.toml"]
+#[exclude = "*/*"]
 struct Pipelines;
 
 /// What is replayed: the rows, and the schema of the samples.
@@ -67,7 +69,10 @@ pub(crate) fn pipeline(name: &str) -> Result<String> {
             let names: Vec<_> = Pipelines::iter()
                 .filter_map(|file| Some(file.strip_suffix(".toml")?.to_owned()))
                 .collect();
-            bail!("{name} is neither a file nor an example; examples are {}", names.join(", "))
+            let nearest = nearest(name, names.iter().map(String::as_str));
+            let meant = nearest.map(|name| format!("; did you mean {name}?")).unwrap_or_default();
+            let names = names.join(", ");
+            bail!("{name} is neither a file nor an example{meant}\n  examples: {names}")
         }
     }
 }

@@ -5,6 +5,8 @@ use crate::commands::Admission;
 use crate::site::Site;
 use anyhow::{Result, anyhow};
 use capmesh_gatewayd::config::Target;
+use capmesh_gatewayd::{Failure, What};
+use capmesh_registry::StartError;
 use std::sync::Arc;
 
 pub(super) async fn registry(up: &Up, site: &Site) -> Result<capmesh_registry::Handle> {
@@ -17,9 +19,10 @@ pub(super) async fn registry(up: &Up, site: &Site) -> Result<capmesh_registry::H
         http: local(up.oci),
         ..capmesh_registry::Config::new(identity, key, site.roster().to_vec(), checker)
     };
-    capmesh_registry::start(config)
-        .await
-        .map_err(|error| anyhow!("{error}\n  another port: --oci PORT"))
+    capmesh_registry::start(config).await.map_err(|error| match error {
+        StartError::Listen(..) => anyhow!("registry: {error}\n  take another port with --oci PORT"),
+        error => anyhow!("registry: {error}"),
+    })
 }
 
 /// Puts the example capsules into the registry, each under its own name and version. Returns how many.
@@ -56,9 +59,29 @@ pub(super) async fn gateway(
             Target::try_from(broker.clone()).map_err(|error| anyhow!("--broker: {error}"))?;
     }
     capmesh_gatewayd::start(config).await.map_err(|failure| {
-        let help = failure.help().map(|help| format!("\n  {help}")).unwrap_or_default();
-        anyhow!("{failure}{help}\n  other ports: --http, --mqtt, --websocket and --coap PORT")
+        let help = taken(up, &failure).or_else(|| failure.help());
+        let help = help.map(|help| format!("\n  {help}")).unwrap_or_default();
+        anyhow!("{failure}{help}")
     })
+}
+
+/// What to do if a port is taken, in this command's words.
+fn taken(up: &Up, failure: &Failure) -> Option<String> {
+    let Failure::Listen { what, address, error } = failure else { return None };
+    if error.kind() != std::io::ErrorKind::AddrInUse {
+        return None;
+    }
+    let port = address.port();
+    let (flag, sockets) = match what {
+        What::Nodes => ("--coap", "-lunp"),
+        What::Http => ("--http", "-ltnp"),
+        What::Mqtt if port == up.websocket => ("--websocket", "-ltnp"),
+        What::Mqtt => ("--mqtt", "-ltnp"),
+    };
+    Some(format!(
+        "another program has port {port}, perhaps another `up`: `ss {sockets} 'sport = {port}'` says \
+         which\n  take another port with {flag} PORT, or any that is free with {flag} 0"
+    ))
 }
 
 /// How this program was called, for examples of what to type next.

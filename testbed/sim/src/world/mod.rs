@@ -11,7 +11,9 @@ use crate::gate::Gate;
 use crate::machine::{self, Done, Machine};
 use crate::net::{Datagram, Fate, Net};
 use crate::registry::Registry;
-use crate::site::{Dice, GATEWAY, REGISTRY, host_of, roster, site_credential};
+use crate::site::{
+    Dice, GATEWAY, REGISTRY, absent_registry, host_of, roster, roster_with, site_credential,
+};
 use capmesh_node::flash::nor::Tear;
 use capmesh_node::trace::print;
 use capmesh_node::{Config, Input};
@@ -86,7 +88,19 @@ impl World {
     /// Nodes 1 to `nodes`, on and of no site; the gateway and the registry, on.
     #[must_use]
     pub fn new(seed: u64, nodes: Host, config: &Config) -> Self {
+        Self::with_roster(seed, nodes, config, roster(0))
+    }
+
+    /// As [`World::new`], but the roster names another registry before the one that there is.
+    #[must_use]
+    pub fn with_absent_registry(seed: u64, nodes: Host, config: &Config) -> Self {
+        Self::with_roster(seed, nodes, config, roster_with(0, Some(absent_registry())))
+    }
+
+    fn with_roster(seed: u64, nodes: Host, config: &Config, roster: Vec<u8>) -> Self {
         let mut world = Self::dark(seed, nodes);
+        world.gate.know(0, roster.clone());
+        world.registry.roster = roster;
         for _ in 0..nodes {
             let n = world.join(config);
             world.boot(n);

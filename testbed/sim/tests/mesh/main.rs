@@ -8,6 +8,7 @@ mod matrix;
 mod moves;
 mod mqtt;
 mod rebalance;
+mod registry;
 mod relay;
 mod rollout;
 mod site;

@@ -2,6 +2,7 @@
 
 pub(super) mod doctor;
 pub(super) mod instances;
+mod mistakes;
 pub(super) mod nodes;
 pub(super) mod pipelines;
 mod table;
@@ -33,24 +34,29 @@ impl Mesh {
     where
         F: Future<Output = Result<T, Error>>,
     {
-        self.runtime.block_on(request(&self.client)).map_err(|error| explain(&error))
+        self.ask_about("", request)
+    }
+
+    /// As [`Mesh::ask`], for a request with a text in which there may be mistakes.
+    fn ask_about<'a, T, F>(&'a self, text: &str, request: impl FnOnce(&'a Client) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        self.runtime.block_on(request(&self.client)).map_err(|error| explain_in(&error, text))
     }
 }
 
-/// A failure with its causes, what is wrong where, and what to do.
+/// A failure with its causes, and what to do.
 pub(crate) fn explain(error: &Error) -> anyhow::Error {
+    explain_in(error, "")
+}
+
+/// As [`explain`], with what is wrong where in the text that was sent.
+fn explain_in(error: &Error, sent: &str) -> anyhow::Error {
     let mut text = String::new();
     let mistakes = error.refusal().map(|refusal| refusal.mistakes.as_slice()).unwrap_or_default();
     for mistake in mistakes {
-        let file = mistake.file.as_deref().unwrap_or("pipeline");
-        // Writing to a string never fails.
-        let _ = write!(text, "\n  {file}:{}:{}: {}", mistake.line, mistake.column, mistake.message);
-        if let Some(nearest) = &mistake.nearest {
-            let _ = write!(text, "; did you mean {nearest:?}?");
-        }
-        if let Some(help) = &mistake.help {
-            let _ = write!(text, "\n    {help}");
-        }
+        mistakes::show(&mut text, mistake, sent);
     }
     for cause in error.causes() {
         let _ = write!(text, "\n  {cause}");

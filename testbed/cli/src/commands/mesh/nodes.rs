@@ -164,11 +164,13 @@ fn show(at: &Context, name: &str) -> Result<()> {
         println!("  address    {address}");
     }
     if let (Some(uptime), Some(boots)) = (node.uptime_ms, node.boots) {
-        println!("  up         {}, started {boots} times", ago(uptime));
+        let times = if boots == 1 { "once".to_owned() } else { format!("{boots} times") };
+        println!("  up         {}, started {times}", ago(uptime));
     }
     println!("  flash left {}", bytes(node.flash.free, node.flash.total));
     println!("  RAM left   {}", bytes(node.ram.free, node.ram.total));
-    println!("  fuel left  {} of {} a second", node.fuel.free, node.fuel.total);
+    let [free, total] = [node.fuel.free, node.fuel.total].map(|fuel| fuel as f64 / 1e6);
+    println!("  fuel left  {free:.2} of {total:.2} million instructions a second");
     println!("  labels     {}", list(&node.labels));
     println!("  sensors    {}", list(&node.sensors));
     println!("  actuators  {}", list(&node.actuators));
@@ -177,7 +179,7 @@ fn show(at: &Context, name: &str) -> Result<()> {
         let RefusedView { unauthenticated, forbidden, messages, unverified } = refused;
         println!(
             "  refused    {unauthenticated} of strangers, {forbidden} that a role does not allow, \
-             {unverified} not signed as they should be, {messages} messages"
+             {unverified} not signed as they should be, {messages} messages that did not fit"
         );
     }
     for link in &node.links {

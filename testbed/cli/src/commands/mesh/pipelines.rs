@@ -3,7 +3,7 @@
 use super::table::table;
 use super::{Mesh, print_json};
 use crate::commands::Context;
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use capmesh_client::api::{Change, Deploy as Wish, PipelineState, PlanRow, PlanView};
 use clap::Args;
 use std::io::Read as _;
@@ -41,8 +41,8 @@ pub(in crate::commands) fn deploy(at: &Context, arguments: &Deploy) -> Result<()
         let text = crate::up::pipeline(&name)?;
         (Some(name), text)
     };
-    let wish = Wish { text, file: name, dry_run: arguments.dry_run };
-    let deployed = Mesh::new(at)?.ask(|client| client.deploy(wish))?;
+    let wish = Wish { text: text.clone(), file: name, dry_run: arguments.dry_run };
+    let deployed = Mesh::new(at)?.ask_about(&text, |client| client.deploy(wish))?;
     if at.json {
         return print_json(&[deployed]);
     }
@@ -91,7 +91,17 @@ const fn state(state: PipelineState) -> &'static str {
 }
 
 pub(in crate::commands) fn plan(at: &Context, arguments: &Plan) -> Result<()> {
-    let plan = Mesh::new(at)?.ask(|client| client.plan())?;
+    let mesh = Mesh::new(at)?;
+    let plan = mesh.ask(|client| client.plan())?;
+    if let Some(name) = &arguments.pipeline {
+        let pipelines = mesh.ask(|client| client.pipelines())?;
+        let names: Vec<&str> = pipelines.iter().map(|known| known.name.as_str()).collect();
+        let others = if names.is_empty() { "none is".to_owned() } else { names.join(", ") };
+        ensure!(
+            names.contains(&name.as_str()),
+            "no pipeline is called {name}\n  deployed: {others}"
+        );
+    }
     if at.json {
         return print_json(&[plan]);
     }

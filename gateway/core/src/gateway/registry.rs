@@ -1,0 +1,192 @@
+//! The registry: which one is asked, what it is told, and that it keeps what runs.
+//!
+//! It keeps what a gateway asks for, for a month, whatever becomes of the tag; so the gateway asks for every
+//! capsule of its plan once a day, by digest, one after the other so that they spread over the day.
+
+use super::{Gateway, Purpose};
+use crate::asks::{Answer, Request};
+use capmesh_coap::Code;
+use capmesh_session::Peer;
+use capmesh_wire::log::Level;
+use capmesh_wire::text::CapsuleVersion;
+use capmesh_wire::{CapsuleRef, Digest, Instant, NodeId, Revision, Role, content_format, paths};
+use core::time::Duration;
+use std::collections::BTreeSet;
+
+/// Those that nodes are told of.
+pub(super) const REGISTRIES: usize = 2;
+
+/// How long it may be silent before another one on the roster is asked.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// How soon it is told the roster again if it did not take it, and how soon when it did and has another.
+const TELL_AGAIN: Duration = Duration::from_secs(5);
+const TELL_LATER: Duration = Duration::from_secs(3_600);
+
+/// In what time every capsule of the plan is asked for.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The time between two that are asked for at first: the gateway may have been off for long.
+const FIRST: Duration = Duration::from_secs(10);
+
+/// What is known of the registry.
+#[derive(Debug)]
+pub(super) struct Registry {
+    /// Which of those on the roster is asked.
+    turn: usize,
+    /// Since when it has not answered what it was asked.
+    silent_since: Option<Instant>,
+    /// The roster that it has, and when to tell it (again).
+    told: Option<Revision>,
+    tell_at: Instant,
+    /// The capsule that was asked for last, and when the next one is.
+    renewed: Option<Digest>,
+    renew_at: Instant,
+    /// Whether all were asked for since the start.
+    has_been_round: bool,
+}
+
+impl Registry {
+    pub(super) const fn new(now: Instant) -> Self {
+        Self {
+            turn: 0,
+            silent_since: None,
+            told: None,
+            tell_at: now,
+            renewed: None,
+            renew_at: now,
+            has_been_round: false,
+        }
+    }
+
+    /// There is a roster to be told.
+    pub(super) const fn has_news(&mut self, now: Instant) {
+        self.tell_at = now;
+    }
+}
+
+impl Purpose {
+    /// Whether it is the registry that is asked.
+    pub(super) const fn is_for_registry(&self) -> bool {
+        matches!(self, Self::Resolve(_) | Self::Manifest(_) | Self::Registry(_) | Self::Renew(_))
+    }
+}
+
+impl Gateway {
+    /// The registry that is asked, with a place among the sessions.
+    pub(super) fn registry_peer(&mut self, now: Instant) -> Option<Peer> {
+        let all = self.members.with_role(Role::Registry);
+        let id: NodeId = *all.get(self.registry.turn.checked_rem(all.len())?)?;
+        self.roster_told?;
+        if let Some(peer) = self.link.peer(id) {
+            return Some(peer);
+        }
+        let address = self.config.registry?;
+        self.link.introduce(now, id, address).ok()
+    }
+
+    /// Asks the registry, unless the same is asked already.
+    pub(super) fn ask_registry(&mut self, now: Instant, request: Request, purpose: Purpose) {
+        if self.asks.purposes().any(|known| *known == purpose) {
+            return;
+        }
+        let Some(peer) = self.registry_peer(now) else { return };
+        // If there is no room, the next time is soon enough.
+        if self.asks.send(now, &mut *self.link, peer, request, purpose).is_ok() {
+            self.registry.silent_since.get_or_insert(now);
+        }
+    }
+
+    /// The registry has answered, or a request to it has failed.
+    pub(super) fn registry_answered(&mut self, now: Instant, answer: &Answer) {
+        self.registry.silent_since = None;
+        if answer.code.is_none() {
+            self.try_another_registry(now);
+        }
+    }
+
+    fn try_another_registry(&mut self, now: Instant) {
+        self.registry.silent_since = None;
+        if self.members.with_role(Role::Registry).len() < 2 {
+            return;
+        }
+        self.registry.turn = self.registry.turn.wrapping_add(1);
+        self.registry.told = None;
+        self.registry.tell_at = now;
+        self.asks.cancel(now, &mut *self.link, Purpose::is_for_registry);
+        self.look_up_again(now);
+    }
+
+    /// When there is something to say to the registry.
+    pub(super) fn registry_timeout(&self) -> Option<Instant> {
+        let told = self.roster_told?;
+        self.config.registry?;
+        let tell = (self.registry.told != Some(told)).then_some(self.registry.tell_at);
+        let renew = (!self.rows.0.is_empty()).then_some(self.registry.renew_at);
+        let silence = self.registry.silent_since.map(|since| since + SILENCE);
+        [tell, renew, silence].into_iter().flatten().min()
+    }
+
+    /// Tells the registry the roster if it has an older one, and has it keep what runs.
+    pub(super) fn advance_registry(&mut self, now: Instant) {
+        if self.registry_timeout().is_none_or(|at| at > now) {
+            return;
+        }
+        if self.registry.silent_since.is_some_and(|since| since + SILENCE <= now) {
+            self.try_another_registry(now);
+        }
+        if self.registry.told != self.roster_told && self.registry.tell_at <= now {
+            self.registry.tell_at = now + TELL_AGAIN;
+            let version = self.members.version();
+            let roster = self.members.bytes().to_vec();
+            let request = Request::with(Code::PUT, paths::ROSTER, content_format::ROSTER, roster);
+            self.ask_registry(now, request, Purpose::Registry(version));
+        }
+        if self.registry.renew_at <= now && !self.rows.0.is_empty() {
+            self.renew(now);
+        }
+    }
+
+    /// The registry has taken the roster, or not.
+    pub(super) fn roster_answered(&mut self, now: Instant, revision: Revision, answer: &Answer) {
+        let is_taken = answer.is_success();
+        self.registry.tell_at = now + if is_taken { TELL_LATER } else { TELL_AGAIN };
+        if is_taken {
+            self.registry.told = Some(revision);
+        }
+    }
+
+    /// Asks for the next capsule of the plan. The work is a pass over its rows.
+    fn renew(&mut self, now: Instant) {
+        let capsules: BTreeSet<Digest> = self.rows.iter().map(|row| row.capsule).collect();
+        let next = match self.registry.renewed {
+            Some(last) => capsules.range(last..).find(|digest| **digest != last),
+            None => capsules.first(),
+        };
+        self.registry.has_been_round |= next.is_none();
+        let next = next.or(capsules.first()).copied();
+        let spread = DAY / u32::try_from(capsules.len()).unwrap_or(u32::MAX).max(1);
+        self.registry.renew_at = now + if self.registry.has_been_round { spread } else { FIRST };
+        self.registry.renewed = next;
+        let Some(digest) = next else { return };
+        let Some(manifest) = self.catalog.manifest(&digest) else { return };
+        let version = CapsuleVersion::Digest(digest);
+        let mut request = Request::get(paths::TAGS);
+        request.query = Some(format!("t={}", CapsuleRef { name: manifest.name, version }));
+        self.ask_registry(now, request, Purpose::Renew(digest));
+    }
+
+    /// The registry keeps a capsule for another month, or does not have it.
+    pub(super) fn renew_answered(&mut self, now: Instant, digest: &Digest, answer: &Answer) {
+        if answer.is_success() || answer.code != Some(Code::NOT_FOUND) {
+            return;
+        }
+        let name = self.catalog.manifest(digest).map(|manifest| manifest.name.as_str().to_owned());
+        let name = name.unwrap_or_else(|| "a capsule".to_owned());
+        let text = format!(
+            "the registry does not have {name}@{digest}, which is in use: push it again, or no other \
+             node can take over"
+        );
+        self.note(now, Level::Warning, text);
+    }
+}
