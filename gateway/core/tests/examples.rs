@@ -84,6 +84,7 @@ fn on_six(
         .into_iter()
         .collect();
     let labels = BTreeSet::new();
+    let refuses = BTreeMap::new();
     let abis = [1];
     let share = |total| Share { total, free: total };
     let node = |name: &'static str| {
@@ -112,7 +113,8 @@ fn on_six(
             true => Availability::Lost,
             false => Availability::Ready,
         };
-        (id(name), Node { name, inventory: Some(inventory), labels: &labels, availability })
+        let (inventory, labels, refuses) = (Some(inventory), &labels, &refuses);
+        (id(name), Node { name, inventory, labels, availability, refuses })
     };
     let nodes: BTreeMap<NodeId, Node<'_>> = NAMES.map(node).into();
     let pinned = BTreeMap::new();
