@@ -58,6 +58,7 @@ fn catalog() -> Catalog {
 
 fn decisions(c: &mut Criterion) {
     let (catalog, labels, pinned) = (catalog(), BTreeSet::new(), BTreeMap::new());
+    let refuses = BTreeMap::new();
     let pipelines: BTreeMap<String, Pipeline> = (0..10)
         .map(|n| {
             let name = format!("p{n}");
@@ -92,6 +93,7 @@ fn decisions(c: &mut Criterion) {
             inventory: Some(inventory),
             labels: &labels,
             availability,
+            refuses: &refuses,
         };
         (NodeId::from_bytes([n; NodeId::LEN]), node)
     };
