@@ -15,8 +15,9 @@
 //! are held back ("batches held off" in the report), and the run ends once everything that was
 //! acknowledged has arrived; if that takes longer than half a minute, the run has failed.
 //!
-//! Memory is what the process of the gateway grows by. What a gateway keeps of a node beside its session
-//! and its streams (inventory, status, plans) is not in it.
+//! Memory is what the process of the gateway grows by. Sessions are not in it, whose tables are there from
+//! the start, nor what a gateway keeps of a node beside its streams (inventory, status, plans): all of that
+//! is counted by the test `memory` of `testbed/sim`.
 
 mod broker;
 mod client;
