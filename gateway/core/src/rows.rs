@@ -119,6 +119,7 @@ impl Row {
         self.assignment()?.write(&mut writer);
         let len = writer.finish().ok()?;
         bytes.truncate(len);
+        bytes.shrink_to_fit();
         Some(bytes)
     }
 

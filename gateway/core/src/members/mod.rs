@@ -190,6 +190,7 @@ impl Members {
         let mut signed = vec![0; LONGEST];
         let len = writer.sign(&head, key, &mut signed).map_err(|_| MembersError::Full)?;
         signed.truncate(len);
+        signed.shrink_to_fit();
         let delta = old.zip(Roster::from_trusted(&signed).ok()).and_then(|(old, new)| {
             let mut delta = vec![0; DELTA];
             let len = Delta::between(&old, &new, &mut delta).ok()?;

@@ -55,6 +55,7 @@ pub(crate) fn signed(
         let mut signed = vec![0; BYTES];
         let len = plan.sign(key, scratch, &mut signed).ok()?;
         signed.truncate(len);
+        signed.shrink_to_fit();
         Some(signed)
     })
 }
