@@ -2,6 +2,7 @@
 #![allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod http;
+mod leases;
 mod pushing;
 #[expect(dead_code, reason = "the store's tests use all of it")]
 #[path = "../../../store/tests/suite/site.rs"]
