@@ -87,7 +87,11 @@ impl Router {
         let (least, most) = (self.config.retry_min, self.config.retry_max);
         if let Some(link) = self.link(at, number) {
             link.skip |= flight.is_skip();
-            link.back_off(now, None, least, most);
+            // On a `latest` wire it is all that can be known that the message has left.
+            let has_left = !link.every && matches!(outcome, Outcome::Finished { .. });
+            if !has_left {
+                link.back_off(now, None, least, most);
+            }
         }
         true
     }
@@ -247,7 +251,8 @@ impl Router {
         false
     }
 
-    /// Sends the newest message on a `latest` wire, if its pace allows it.
+    /// Sends the newest message on a `latest` wire, if its pace allows it and the one before has left: to a
+    /// node that is not there each waits in the endpoint for a session, and would take the room of others.
     fn send_latest<P: Copy>(
         &mut self,
         now: Instant,
@@ -260,6 +265,9 @@ impl Router {
         let Some(instance) = instances.get_mut(at) else { return };
         let Some(seq) = instance.newest_for(number) else { return };
         let Some(link) = instance.links.get_mut(number) else { return };
+        if !link.flights.is_empty() {
+            return;
+        }
         if let Err(later) = link.pace.take(now, config.burst, config.pace) {
             link.retry_at = Some(later);
             return;
@@ -280,7 +288,8 @@ impl Router {
             out.request(now, peer, reliability, Code::POST, &mut build)
         });
         match sent {
-            Ok(_) => {
+            Ok(exchange) => {
+                link.flights.push(Flight { exchange, first: seq, end: seq.next() });
                 link.next = seq.next();
                 link.go_on();
             }
@@ -296,10 +305,10 @@ impl Router {
         self.instances.get_mut(at)?.links.get_mut(number)
     }
 
-    /// How many batches are on their way, to one node or in all.
+    /// How many batches of `every` wires are on their way, to one node or in all.
     fn flights_to(&self, node: Option<NodeId>) -> usize {
         let links = self.instances.iter().flat_map(|instance| &instance.links);
-        let meant = links.filter(|link| node.is_none_or(|node| link.node == node));
+        let meant = links.filter(|link| link.every && node.is_none_or(|node| link.node == node));
         meant.map(|link| link.flights.len()).sum()
     }
 
