@@ -1,7 +1,8 @@
 //! Cheapest paths between nodes.
 
 use crate::model::Problem;
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
 
 /// What a byte costs from one node to another, in thousandths.
 pub(crate) type Cost = u64;
@@ -56,8 +57,12 @@ fn dijkstra(neighbours: &[Vec<(usize, Cost)>], start: usize) -> Vec<Option<Cost>
     if let Some(cost) = costs.get_mut(start) {
         *cost = Some(0);
     }
-    let mut queue = std::collections::BTreeSet::from([(0 as Cost, start)]);
-    while let Some((cost, node)) = queue.pop_first() {
+    let mut queue = BinaryHeap::from([Reverse((0 as Cost, start))]);
+    while let Some(Reverse((cost, node))) = queue.pop() {
+        // It was reached by a better way since.
+        if costs.get(node).copied().flatten().is_some_and(|known| known < cost) {
+            continue;
+        }
         for &(next, step) in neighbours.get(node).into_iter().flatten() {
             let through = cost.saturating_add(step);
             // Few links are better than what is known, so that dense meshes cost little more than
@@ -65,10 +70,8 @@ fn dijkstra(neighbours: &[Vec<(usize, Cost)>], start: usize) -> Vec<Option<Cost>
             if let Some(known) = costs.get_mut(next)
                 && known.is_none_or(|known| through < known)
             {
-                if let Some(known) = known.replace(through) {
-                    queue.remove(&(known, next));
-                }
-                queue.insert((through, next));
+                *known = Some(through);
+                queue.push(Reverse((through, next)));
             }
         }
     }

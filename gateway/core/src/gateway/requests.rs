@@ -121,6 +121,10 @@ impl Gateway {
     fn drain(&mut self, now: Instant, name: &str, draining: bool) -> Said<String> {
         let node = self.node_named(name)?;
         let (id, name) = (node.id, node.record.name.clone());
+        let takes = format!("{name} takes instances again");
+        if !draining && !node.record.draining {
+            return Ok(takes);
+        }
         let record = Record { draining, ..node.record.clone() };
         self.keep_record(now, id, record);
         if draining {
@@ -140,7 +144,7 @@ impl Gateway {
                     causes.join("; ")
                 )
             }
-            (false, _) => format!("{name} takes instances again"),
+            (false, _) => takes,
         })
     }
 
