@@ -401,7 +401,12 @@ impl MeshLoop {
 
     fn drain(&mut self) {
         let (now, mut buf) = (self.now(), [0; MTU]);
-        while let Some(output) = self.registry.poll(now, &mut buf) {
+        loop {
+            let output = {
+                let mut store = self.shared.store();
+                self.registry.poll(now, &Lent::new(&mut *store, unix()), &mut buf)
+            };
+            let Some(output) = output else { return };
             match output {
                 // A datagram that is not sent is a datagram lost, which the endpoint expects.
                 Output::Transmit { to, bytes } => {

@@ -5,17 +5,21 @@
 //! durable. What flash holds of a blob when the node restarts need not be fetched again.
 
 use crate::flash::{Done, ExtentId, Store};
+use crate::install::listen::{Listener, Say};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use capmesh_blob::fetch::{
     Buffer, Buffers, Config, DropReason, Failure, Fetch, Holdings, Input, StartError, Trust,
 };
-use capmesh_coap::Message;
+use capmesh_blob::mapping::{Name, PREFIX};
 use capmesh_coap::block::BlockSize;
-use capmesh_coap::endpoint::{ExchangeId, Outcome};
+use capmesh_coap::endpoint::{ExchangeId, Outcome, Reliability};
 use capmesh_coap::server::Outbox;
+use capmesh_coap::{Code, Message, MessageWriter};
 use capmesh_session::Peer;
+use capmesh_transfer::said::write_lacks;
 use capmesh_transfer::{Fetcher, Step as FetchStep};
+use capmesh_wire::said::{LACK, Lack};
 use capmesh_wire::{BlobRef, Digest, Instant, limits};
 
 /// The largest piece, as a power of two: that of a document is a manifest.
@@ -33,7 +37,10 @@ const BUFFERS: usize = 2;
 pub const PEERS: usize = 6;
 
 /// Requests in flight.
-const WINDOW: usize = 4;
+const REQUESTS: usize = 4;
+
+/// Pieces that are waited for while they are said to all.
+pub(crate) const WINDOW: usize = 8;
 
 /// Words of the bitmap of pieces: modules of a megabyte in pieces of one kilobyte.
 const WORDS: usize = 34;
@@ -75,6 +82,18 @@ pub struct Download {
     verified: heapless::Vec<u16, BUFFERS>,
     /// There is more to do at once.
     has_more: Option<Instant>,
+    /// It is said to all no longer, and peers are to be added.
+    is_left: bool,
+    /// While what all on the link hear is listened to, rather than peers asked.
+    listening: Option<Box<Listening>>,
+}
+
+/// What a blob that is said to all takes.
+struct Listening {
+    listener: Listener,
+    everybody: Peer,
+    /// The request in a session that it be said.
+    asked: Option<ExchangeId>,
 }
 
 enum Place {
@@ -99,6 +118,8 @@ pub enum Step {
         /// Why.
         reason: DropReason,
     },
+    /// Nobody says it to all: peers are to be added.
+    Unsaid,
     /// It is over.
     Ended(Result<(), Failure>),
 }
@@ -144,15 +165,112 @@ impl Download {
         Ok(download)
     }
 
-    fn new(fetcher: Fetching, place: Place) -> Self {
+    fn new(mut fetcher: Fetching, place: Place) -> Self {
+        fetcher.limit(REQUESTS);
         let verified = heapless::Vec::new();
-        Self { fetcher: Box::new(fetcher), place, verified, has_more: None }
+        let (has_more, is_left, listening) = (None, false, None);
+        Self { fetcher: Box::new(fetcher), place, verified, has_more, is_left, listening }
     }
 
-    /// Asks this peer too, if there is room for one more, or if it is the first of a higher rank than the
-    /// others. Those of a lower rank are asked first.
+    /// Has it come as it is said to all, until that does not go on. `everybody` is the group.
+    pub(crate) fn listen(&mut self, now: Instant, everybody: Peer, listener: Listener) {
+        self.fetcher.listen(now, everybody);
+        self.listening = Some(Box::new(Listening { listener, everybody, asked: None }));
+    }
+
+    /// What listens, while it is said to all.
+    pub(crate) fn listener(&mut self) -> Option<&mut Listener> {
+        self.listening.as_mut().map(|listening| &mut listening.listener)
+    }
+
+    /// Asks in a session, or says to all, what is lacking, if it is time to: in a datagram for the group, in
+    /// `buf`, whose length it returns. `source` is who is asked in the nth session.
+    pub(crate) fn say(
+        &mut self,
+        now: Instant,
+        out: &mut dyn Outbox<Peer>,
+        source: &dyn Fn(usize) -> Option<Peer>,
+        id: u16,
+        buf: &mut [u8],
+    ) -> Option<usize> {
+        let digest = *self.fetcher.digest();
+        loop {
+            let Listening { listener, asked, .. } = self.listening.as_deref_mut()?;
+            match listener.poll(now, id, buf)? {
+                Say::ToAll(len) => return Some(len),
+                Say::GiveUp => {
+                    self.leave(now, out);
+                    return None;
+                }
+                Say::InSession(turn) => {
+                    if let Some(exchange) = asked.take() {
+                        out.cancel(now, exchange);
+                    }
+                    let lacks = listener.lacks();
+                    let sent =
+                        source(turn).and_then(|peer| ask_to_say(now, out, peer, &digest, &lacks));
+                    match sent {
+                        Some(exchange) => *asked = Some(exchange),
+                        None => listener.refused(now),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Listens no longer.
+    fn leave(&mut self, now: Instant, out: &mut dyn Outbox<Peer>) {
+        let Some(listening) = self.listening.take() else { return };
+        if let Some(exchange) = listening.asked {
+            out.cancel(now, exchange);
+        }
+        self.fetcher.handle(now, Input::PeerDown { peer: listening.everybody });
+        self.is_left = true;
+        self.has_more = Some(now);
+    }
+
+    /// Hands on pieces that have been put together, as far as there is room for them.
+    fn hear(&mut self, now: Instant) {
+        let Some(Listening { listener, everybody, .. }) = self.listening.as_deref_mut() else {
+            return;
+        };
+        while self.fetcher.fetch().has_room()
+            && let Some((piece, bytes)) = listener.whole()
+        {
+            let part = Input::Part { peer: *everybody, piece, offset: 0, bytes, last: true };
+            self.fetcher.handle(now, part);
+            listener.forget(piece);
+        }
+    }
+
+    /// Tells the listener what is waited for.
+    fn await_said(&mut self) {
+        if let Some(Listening { listener, everybody, .. }) = self.listening.as_deref_mut() {
+            let pieces: heapless::Vec<u16, WINDOW> =
+                self.fetcher.fetch().awaited(*everybody).collect();
+            listener.want(pieces.iter().copied());
+        }
+    }
+
+    /// Asks this peer too, if nobody says it to all and there is room for one more, or if it is the first of a
+    /// higher rank than the others. Those of a lower rank are asked first.
     pub fn add(&mut self, now: Instant, peer: Peer, rank: u8) {
+        if self.listening.is_some() {
+            return;
+        }
         self.fetcher.handle(now, Input::PeerUp { peer, rank, holdings: Holdings::Unknown });
+    }
+
+    /// How many of its pieces are chunks.
+    #[must_use]
+    pub fn chunks(&self) -> u16 {
+        self.fetcher.fetch().geometry().chunks()
+    }
+
+    /// How many pieces it has.
+    #[must_use]
+    pub fn pieces(&self) -> u16 {
+        self.fetcher.fetch().geometry().pieces()
     }
 
     /// How many pieces are missing.
@@ -181,11 +299,26 @@ impl Download {
 
     /// Takes a response if it is to a request of this download's. Says whether it was.
     pub fn response(&mut self, now: Instant, exchange: ExchangeId, message: Message<'_>) -> bool {
+        if let Some(listening) = &mut self.listening
+            && listening.asked.take_if(|asked| *asked == exchange).is_some()
+        {
+            if message.code() != Code::CHANGED {
+                listening.listener.refused(now);
+            }
+            return true;
+        }
         self.fetcher.response(now, exchange, message)
     }
 
     /// Takes an outcome if it is that of a request of this download's. Says whether it was.
     pub fn outcome(&mut self, now: Instant, outcome: &Outcome) -> bool {
+        if let Outcome::Failed { exchange, .. } | Outcome::Finished { exchange } = outcome
+            && let Some(listening) = &mut self.listening
+            && listening.asked.take_if(|asked| asked == exchange).is_some()
+        {
+            listening.listener.refused(now);
+            return true;
+        }
         self.fetcher.outcome(now, outcome)
     }
 
@@ -222,10 +355,18 @@ impl Download {
         if matches!(self.place, Place::Extent { is_ready: false, .. }) {
             return None;
         }
+        if core::mem::take(&mut self.is_left) {
+            return Some(Step::Unsaid);
+        }
         let mut reads = 0;
         loop {
+            self.hear(now);
             self.write(now, flash, store);
-            match self.fetcher.poll(now, out)? {
+            let Some(step) = self.fetcher.poll(now, out) else {
+                self.await_said();
+                return None;
+            };
+            match step {
                 FetchStep::Write { piece, bytes, .. } => {
                     if let Place::Ram(document) = &mut self.place {
                         document.clear();
@@ -244,6 +385,13 @@ impl Download {
                         return None;
                     }
                 }
+                FetchStep::Dropped { peer, .. }
+                    if self.listening.as_ref().is_some_and(|it| it.everybody == peer) =>
+                {
+                    self.leave(now, out);
+                    self.is_left = false;
+                    return Some(Step::Unsaid);
+                }
                 FetchStep::Dropped { peer, reason } => return Some(Step::Dropped { peer, reason }),
                 FetchStep::Stalled { .. } => return Some(Step::Stalled),
                 FetchStep::Ended(result) => return Some(Step::Ended(result)),
@@ -257,11 +405,13 @@ impl Download {
         if matches!(self.place, Place::Extent { is_ready: false, .. }) {
             return None;
         }
-        self.has_more.into_iter().chain(self.fetcher.poll_timeout()).min()
+        let listening = self.listening.as_ref().and_then(|it| it.listener.poll_timeout());
+        self.has_more.into_iter().chain(self.fetcher.poll_timeout()).chain(listening).min()
     }
 
     /// Takes back the requests that are in flight, before the download is dropped.
     pub fn cancel(&mut self, now: Instant, out: &mut dyn Outbox<Peer>) {
+        self.leave(now, out);
         self.fetcher.abandon();
         while self.fetcher.poll(now, out).is_some() {}
     }
@@ -301,4 +451,21 @@ impl Download {
             },
         );
     }
+}
+
+/// Asks somebody in a session to say a blob to all on the link.
+fn ask_to_say(
+    now: Instant,
+    out: &mut dyn Outbox<Peer>,
+    peer: Peer,
+    digest: &Digest,
+    lacks: &[Lack],
+) -> Option<ExchangeId> {
+    let mut room = [0; LACK * limits::LACKS];
+    let lacks = write_lacks(lacks, &mut room)?;
+    let mut build = |writer: &mut MessageWriter<'_>| {
+        writer.path(PREFIX)?.path(Name::of(digest).as_str())?.payload(lacks)?;
+        Ok(())
+    };
+    out.request(now, peer, Reliability::Confirmable, Code::POST, &mut build).ok()
 }

@@ -146,8 +146,11 @@ impl<P: Copy + Eq, const PEERS: usize> Serve<P, PEERS> {
         }
     }
 
-    /// Counts a request against its peer's rate. Otherwise, how many seconds to wait.
-    fn admit(&mut self, now: Instant, peer: P) -> Result<(), u32> {
+    /// Counts a request against its peer's rate.
+    ///
+    /// # Errors
+    /// How many seconds to wait.
+    pub fn admit(&mut self, now: Instant, peer: P) -> Result<(), u32> {
         let known = self.table.iter().position(|(id, _)| *id == Some(peer));
         let place = match known {
             Some(index) => self.table.get_mut(index),

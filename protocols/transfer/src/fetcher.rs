@@ -93,6 +93,8 @@ pub struct Fetcher<
     digest: Digest,
     block: BlockSize,
     asked: Vec<Asked<P>, WINDOW, u8>,
+    /// Whose pieces come without a request of this machine's: see [`said`](crate::said).
+    everybody: Option<P>,
 }
 
 impl<
@@ -113,13 +115,31 @@ impl<
         digest: Digest,
         block: BlockSize,
     ) -> Self {
-        Self { fetch, digest, block, asked: Vec::new() }
+        Self { fetch, digest, block, asked: Vec::new(), everybody: None }
+    }
+
+    /// The blob.
+    #[must_use]
+    pub const fn digest(&self) -> &Digest {
+        &self.digest
     }
 
     /// The machine inside.
     #[must_use]
     pub const fn fetch(&self) -> &Fetch<P, WORDS, PEERS, WINDOW, CHUNK, BUFFERS, B> {
         &self.fetch
+    }
+
+    /// As [`Fetch::limit`].
+    pub fn limit(&mut self, requests: usize) {
+        self.fetch.limit(requests);
+    }
+
+    /// Leaves it to the caller to bring the pieces that `everybody` is asked for: [`Fetch::awaited`] says
+    /// which, and [`Input::Part`] brings one.
+    pub fn listen(&mut self, now: Instant, everybody: P) {
+        self.everybody = Some(everybody);
+        self.fetch.listen(now, everybody);
     }
 
     /// As [`Fetch::resume`], before anything else was done with it.
@@ -165,6 +185,13 @@ impl<
     pub fn poll(&mut self, now: Instant, endpoint: &mut dyn Outbox<P>) -> Option<Step<'_, P>> {
         loop {
             match self.fetch.poll(now)? {
+                Output::Request { peer, piece, .. } if Some(peer) == self.everybody => {
+                    if piece == HOLDINGS {
+                        // Who has what is nobody's to say: somebody has it.
+                        let (bytes, last) = (&[][..], true);
+                        self.fetch.handle(now, Input::Part { peer, piece, offset: 0, bytes, last });
+                    }
+                }
                 Output::Request { peer, piece, offset } => {
                     self.send(now, endpoint, peer, piece, offset);
                 }

@@ -6,14 +6,19 @@
 //!
 //! - [`BlobResource`] serves: a [`Resource`](capmesh_coap::server::Resource) to be mounted below
 //!   [`PREFIX`](capmesh_blob::mapping::PREFIX).
+//! - [`said`]: blobs that are said to all on a link at once.
 //! - [`Fetcher`] fetches: a [`Fetch`](capmesh_blob::Fetch) whose requests go out through an endpoint.
 //!
 //! Both work with whatever security the endpoint has. Peers are what it says they are: with
 //! sessions, members of the roster.
 #![no_std]
 
+#[cfg(test)]
+extern crate std;
+
 mod fetcher;
 mod resource;
+pub mod said;
 
 pub use fetcher::{Fetcher, Step, Unfetched};
 pub use resource::BlobResource;

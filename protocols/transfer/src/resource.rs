@@ -1,5 +1,7 @@
 //! The side that has blobs.
 
+use crate::said::{self, Speaker};
+use capmesh_blob::fetch::HOLDINGS;
 use capmesh_blob::mapping::{self, HOLDINGS_FORMAT, PIECE_FORMAT, PREFIX};
 use capmesh_blob::serve::{Answer, Request as BlobRequest, holdings};
 use capmesh_blob::{Serve, Store};
@@ -17,6 +19,7 @@ pub struct BlobResource<'a, P, S: ?Sized, const PEERS: usize> {
     serve: &'a mut Serve<P, PEERS>,
     store: &'a S,
     allow: fn(P) -> Result<(), Code>,
+    speaker: Option<&'a mut Speaker>,
 }
 
 impl<'a, P, S: ?Sized, const PEERS: usize> BlobResource<'a, P, S, PEERS> {
@@ -26,7 +29,15 @@ impl<'a, P, S: ?Sized, const PEERS: usize> BlobResource<'a, P, S, PEERS> {
         store: &'a S,
         allow: fn(P) -> Result<(), Code>,
     ) -> Self {
-        Self { serve, store, allow }
+        Self { serve, store, allow, speaker: None }
+    }
+
+    /// Also says blobs to all on its link when one of them asks to: POST with what is lacking
+    /// ([`Lack`](capmesh_wire::said::Lack)), which is answered with 2.04.
+    #[must_use]
+    pub const fn speaking(mut self, speaker: Option<&'a mut Speaker>) -> Self {
+        self.speaker = speaker;
+        self
     }
 }
 
@@ -60,6 +71,23 @@ impl<P: Copy + Eq, S: Store + ?Sized, const PEERS: usize> Resource<P>
             Answer::NotFound | Answer::Gone | Answer::Busy { .. } => {
                 Err(refusal(mapping::response(answer)))
             }
+        }
+    }
+
+    fn post(&mut self, request: &Request<'_, P>, _: &mut Reply<'_>) -> Handled {
+        (self.allow)(request.peer())?;
+        let Some(speaker) = &mut self.speaker else { return Err(Code::METHOD_NOT_ALLOWED.into()) };
+        let path = core::iter::once(PREFIX).chain(request.rest()).map(str::as_bytes);
+        let named = mapping::parse_path(path).filter(|(_, piece)| *piece == HOLDINGS);
+        let (digest, _) = named.ok_or(Code::NOT_FOUND)?;
+        if let Err(seconds) = self.serve.admit(request.now(), request.peer()) {
+            return Err(Refusal::retry_after(seconds));
+        }
+        let mut scratch = [0; said::PIECE];
+        match speaker.ask(request.now(), &digest, request.body(), self.store, &mut scratch) {
+            Ok(()) => Ok(Done::Changed),
+            Err(said::Refused::NotFound) => Err(Code::NOT_FOUND.into()),
+            Err(said::Refused::Malformed) => Err(Code::BAD_REQUEST.into()),
         }
     }
 

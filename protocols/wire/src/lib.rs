@@ -6,6 +6,7 @@
 //! | identity | [`NodeId`], [`Claim`], [`PublicKey`], [`Credential`] | [`paths::CREDENTIAL`] |
 //! | trust | [`Roster`], [`roster::Delta`], [`Role`], [`cose::Sign1`] | [`paths::ROSTER`] |
 //! | bytes | [`Digest`], [`BlobRef`], [`discovery::PieceRequest`], [`discovery::Have`] | [`paths::BLOBS`] |
+//! | bytes to all on a link | [`said::Part`], [`said::Ask`] | [`paths::SAID`] |
 //! | capsules | [`Manifest`], [`manifest::Capsule`], [`CapsuleRef`] | as a blob |
 //! | capsules as files | [`bundle::BundleReader`], [`bundle::Pieces`] | [`paths::CAPSULES`] |
 //! | tags | [`registry::Resolved`] | [`paths::TAGS`] |
@@ -75,6 +76,7 @@ pub mod plan;
 pub mod problem;
 pub mod registry;
 pub mod roster;
+pub mod said;
 pub mod schema;
 pub mod snapshot;
 pub mod text;

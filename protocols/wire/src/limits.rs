@@ -124,3 +124,9 @@ pub const SECTIONS: usize = 8;
 
 /// Bytes of a line of the log.
 pub const LOG_LINE: usize = 128;
+
+/// Parts that a piece is said in: pieces of 2 KB on links with frames of 127 bytes.
+pub const PARTS: usize = 32;
+
+/// Pieces that one request for parts names.
+pub const LACKS: usize = 8;

@@ -35,3 +35,6 @@ pub const CAPSULES: &str = "x";
 pub const TAGS: &str = "n";
 /// What can be asked of capsules: `q/instance/service`, or `q/pipeline/capsule/service` for people.
 pub const SERVICES: &str = "q";
+/// Blobs as they are said to all on a link: POST with a [`Part`](crate::said::Part), FETCH with an
+/// [`Ask`](crate::said::Ask), both to the multicast address, non-confirmable and without a token.
+pub const SAID: &str = "d";

@@ -54,6 +54,22 @@ macro_rules! tests {
 
 for_each_sample!(tests);
 
+/// What is said to all on a link.
+#[test]
+fn said_keeps_its_bytes() {
+    use capmesh_wire::said::{Ask, Lack, Part};
+    let blob = [0xb1, 0x0b, 0x00, 0x01];
+    let part = Part { blob, piece: 32, number: 7, of: 15, sealed: &[0x5e; 12] };
+    let bytes = golden("said_part", &[&part.head()[..], part.sealed].concat());
+    assert_eq!(Part::parse(&bytes), Some(part));
+    let lacks = [Lack { piece: 0, parts: 255 }, Lack { piece: 258, parts: 3 }];
+    let sealed = lacks.map(Lack::to_bytes).concat();
+    let ask = Ask { blob, salt: [1, 2, 3, 4, 5, 6, 7, 8], sealed: &sealed };
+    let bytes = golden("said_ask", &[&ask.head()[..], ask.sealed].concat());
+    assert_eq!(Ask::parse(&bytes), Some(ask));
+    assert_eq!(Lack::parse(&sealed).unwrap().collect::<Vec<_>>(), lacks);
+}
+
 /// Documents with signatures, which are deterministic (RFC 6979).
 #[cfg(feature = "es256")]
 mod signed {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 /// Which rule describes which of the golden bytes.
 const RULES: &[(&str, &[&str])] = &[
-    ("-", &["bundle"]),
+    ("-", &["bundle", "said_ask", "said_part"]),
     ("ack", &["ack"]),
     ("announce", &["announce", "announce_new"]),
     ("batch", &["batch_full", "batch_one"]),

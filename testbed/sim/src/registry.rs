@@ -13,6 +13,7 @@ use capmesh_coap::server::{Done, Handled, Reply, Request, Resource, Route, Serve
 use capmesh_gateway::endpoint::Members;
 use capmesh_session::{Peer, Replaceable, SecureEndpoint, Sessions};
 use capmesh_transfer::BlobResource;
+use capmesh_transfer::said::{self, Heard, Rank, Speaker};
 use capmesh_wire::registry::Resolved;
 use capmesh_wire::text::CapsuleVersion;
 use capmesh_wire::{CapsuleRef, Digest, Instant, Revision, Roster, cbor, paths};
@@ -36,6 +37,8 @@ pub struct Registry {
     server: Box<Server<Peer, 2, 4, 16_384>>,
     serve: Serve<Peer, 32>,
     shelf: Shelf,
+    /// Says capsules to all on its link, if it is told to.
+    speaker: Option<(SocketAddr, Speaker)>,
     /// Pieces that were asked for.
     pub served: u64,
     /// The references that were asked for, and when.
@@ -60,6 +63,7 @@ impl Registry {
             server: Box::new(Server::new(ServerConfig::default(), EchoKey::new([8; 16]))),
             serve: Serve::new(Rate::default()),
             shelf: Shelf::default(),
+            speaker: None,
             served: 0,
             resolved: Vec::new(),
         }
@@ -84,6 +88,12 @@ impl Registry {
         self.serve = Serve::new(Rate::default());
     }
 
+    /// Is on a radio with all who hear this group.
+    pub fn speak(&mut self, group: SocketAddr) {
+        let config = said::Config::radio(Rank::Registry);
+        self.speaker = Some((group, Speaker::new(config, self.seed)));
+    }
+
     /// Is killed: sessions are lost.
     pub(crate) fn kill(&mut self) {
         self.core = None;
@@ -103,7 +113,9 @@ impl Registry {
 
     /// When it wants to be polled, in the world's time.
     pub(crate) fn timeout(&self) -> Option<Instant> {
-        Some(self.clock.world(self.core.as_ref()?.poll_timeout()?))
+        let said = self.speaker.as_ref().and_then(|(_, speaker)| speaker.poll_timeout());
+        let next = self.core.as_ref()?.poll_timeout().into_iter().chain(said).min()?;
+        Some(self.clock.world(next))
     }
 
     /// Lets it do what is to be done now. Gives datagrams to `post`.
@@ -114,6 +126,12 @@ impl Registry {
             if let endpoint::Output::Transmit { to, len } = output {
                 post(to, &buf[..len]);
             }
+        }
+        let Some((group, speaker)) = self.speaker.as_mut().filter(|_| self.core.is_some()) else {
+            return;
+        };
+        while let Some(len) = speaker.poll(now, &self.shelf, &mut [0; said::PIECE], &mut buf) {
+            post(*group, &buf[..len]);
         }
     }
 
@@ -136,15 +154,28 @@ impl Registry {
 
     pub(crate) fn datagram(&mut self, world: Instant, from: SocketAddr, via: Via, bytes: &[u8]) {
         let now = self.clock.local(world);
-        let Self { core, server, serve, shelf, served, resolved, .. } = self;
+        let Self { core, server, serve, shelf, served, resolved, speaker, .. } = self;
         let Some(core) = core else { return };
+        if via == Via::Multicast
+            && let Some(heard) = said::read(bytes)
+        {
+            let Some((_, speaker)) = speaker else { return };
+            match heard {
+                Heard::Part(part) => speaker.heard_part(now, &part),
+                Heard::Ask(ask) => {
+                    speaker.heard_ask(now, &ask, &*shelf);
+                }
+            }
+            return;
+        }
         let mut scratch = [0; MTU];
         let event = core.handle(now, from, via, bytes, &mut scratch);
         let Some(event) = event else { return };
         let mut roster = None;
         let mut tags = Tags { tags: &shelf.tags, now: world, resolved };
         let counted = Counted { shelf, served: std::cell::Cell::new(0) };
-        let mut blobs = BlobResource::new(serve, &counted, |_| Ok(()));
+        let blobs = BlobResource::new(serve, &counted, |_| Ok(()));
+        let mut blobs = blobs.speaking(speaker.as_mut().map(|(_, speaker)| speaker));
         let mut documents = Documents { roster: &mut roster };
         let mut routes = [
             Route::at(paths::TAGS, &mut tags),
@@ -206,6 +237,24 @@ impl Resource<Peer> for Documents<'_> {
     }
 }
 
+impl Store for Shelf {
+    fn held(&self, digest: &Digest) -> Held {
+        let blob = self.blobs.get(digest.as_bytes());
+        blob.map_or(Held::Nothing, |(geometry, _)| Held::Whole(*geometry))
+    }
+
+    fn has(&self, digest: &Digest, _: u16) -> bool {
+        self.blobs.contains_key(digest.as_bytes())
+    }
+
+    fn read(&self, digest: &Digest, offset: u32, buf: &mut [u8]) -> Result<(), ReadError> {
+        let (_, stored) = self.blobs.get(digest.as_bytes()).ok_or(ReadError::Failed)?;
+        let bytes = stored.get(offset as usize..).and_then(|rest| rest.get(..buf.len()));
+        buf.copy_from_slice(bytes.ok_or(ReadError::Failed)?);
+        Ok(())
+    }
+}
+
 struct Counted<'a> {
     shelf: &'a Shelf,
     served: std::cell::Cell<u64>,
@@ -213,18 +262,15 @@ struct Counted<'a> {
 
 impl Store for Counted<'_> {
     fn held(&self, digest: &Digest) -> Held {
-        let blob = self.shelf.blobs.get(digest.as_bytes());
-        blob.map_or(Held::Nothing, |(geometry, _)| Held::Whole(*geometry))
+        self.shelf.held(digest)
     }
 
-    fn has(&self, digest: &Digest, _: u16) -> bool {
-        self.shelf.blobs.contains_key(digest.as_bytes())
+    fn has(&self, digest: &Digest, piece: u16) -> bool {
+        self.shelf.has(digest, piece)
     }
 
     fn read(&self, digest: &Digest, offset: u32, buf: &mut [u8]) -> Result<(), ReadError> {
-        let (_, stored) = self.shelf.blobs.get(digest.as_bytes()).ok_or(ReadError::Failed)?;
-        let bytes = stored.get(offset as usize..).and_then(|rest| rest.get(..buf.len()));
-        buf.copy_from_slice(bytes.ok_or(ReadError::Failed)?);
+        self.shelf.read(digest, offset, buf)?;
         self.served.set(self.served.get() + 1);
         Ok(())
     }

@@ -6,6 +6,7 @@
 //! | resource | who | what |
 //! |---|---|---|
 //! | `b/<digest>[/<piece>]` GET | members | a piece of a manifest or module, or what there is of it |
+//! | `b/<digest>` POST | members | that a blob be said to all on its radio ([`Registry::speak`]) |
 //! | `n?t=<name:tag>` GET | members | [`Resolved`](capmesh_wire::registry::Resolved) |
 //! | `r` GET, PUT | members | the roster; a newer one that the site has signed, or a delta to it |
 
@@ -23,6 +24,7 @@ use capmesh_coap::endpoint::{self, Via};
 use capmesh_coap::server::{Route, Server, ServerConfig};
 use capmesh_session::{Link, Member, Peer};
 use capmesh_transfer::BlobResource;
+use capmesh_transfer::said::{self, Heard, Rank, Speaker};
 use capmesh_wire::registry::Resolved;
 use capmesh_wire::roster::Untrusted;
 use capmesh_wire::{CapsuleRef, Instant, PublicKey, Revision, Roster, limits, paths};
@@ -103,6 +105,8 @@ pub struct Registry<L> {
     newer: Option<Vec<u8>>,
     /// The one that counts has not been given out to be kept.
     is_new: bool,
+    /// Says blobs to all on its radio, if it is on one: to this group.
+    speaker: Option<(SocketAddr, Box<Speaker>)>,
 }
 
 impl<L: Link> Registry<L> {
@@ -129,7 +133,15 @@ impl<L: Link> Registry<L> {
             roster: roster.to_vec(),
             newer: None,
             is_new: false,
+            speaker: None,
         })
+    }
+
+    /// It is on a radio, on which all nodes hear this group: what one of them asks to be said is said to all.
+    /// `seed` makes it differ from others.
+    pub fn speak(&mut self, group: SocketAddr, seed: u64) {
+        let speaker = Speaker::new(said::Config::radio(Rank::Registry), seed);
+        self.speaker = Some((group, Box::new(speaker)));
     }
 
     /// The roster that counts.
@@ -160,12 +172,17 @@ impl<L: Link> Registry<L> {
 
     /// What is to be done, if there is anything; to be called until there is nothing. `buf` has room for
     /// [`Link::mtu`] bytes.
-    pub fn poll<'b>(&mut self, now: Instant, buf: &'b mut [u8]) -> Option<Output<'b>> {
+    pub fn poll<'b>(
+        &mut self,
+        now: Instant,
+        shelf: &dyn Shelf,
+        buf: &'b mut [u8],
+    ) -> Option<Output<'b>> {
         if std::mem::take(&mut self.is_new) {
             return Some(Output::Roster(self.roster.clone()));
         }
-        loop {
-            match self.link.poll(now, buf)? {
+        while let Some(output) = self.link.poll(now, buf) {
+            match output {
                 endpoint::Output::Transmit { to, len } => {
                     return Some(Output::Transmit { to, bytes: buf.get(..len)? });
                 }
@@ -173,12 +190,16 @@ impl<L: Link> Registry<L> {
                 endpoint::Output::Outcome(_) => {}
             }
         }
+        let (to, speaker) = self.speaker.as_mut()?;
+        let len = speaker.poll(now, shelf, &mut [0; said::PIECE], buf)?;
+        Some(Output::Transmit { to: *to, bytes: buf.get(..len)? })
     }
 
     /// When to poll again although nothing has come in.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.link.poll_timeout()
+        let said = self.speaker.as_ref().and_then(|(_, speaker)| speaker.poll_timeout());
+        self.link.poll_timeout().into_iter().chain(said).min()
     }
 
     fn datagram(
@@ -189,10 +210,22 @@ impl<L: Link> Registry<L> {
         via: Via,
         bytes: &[u8],
     ) {
+        if let Some((_, speaker)) = &mut self.speaker
+            && let Some(heard) = said::read(bytes)
+        {
+            match heard {
+                Heard::Part(part) => speaker.heard_part(now, &part),
+                Heard::Ask(ask) => {
+                    speaker.heard_ask(now, &ask, shelf);
+                }
+            }
+            return;
+        }
         let mtu = self.link.mtu();
         let (mut scratch, mut reply) = (vec![0; mtu], vec![0; mtu]);
         let Some(event) = self.link.handle(now, from, via, bytes, &mut scratch) else { return };
-        let mut blobs = BlobResource::new(&mut self.serve, shelf, reader);
+        let mut blobs = BlobResource::new(&mut self.serve, shelf, reader)
+            .speaking(self.speaker.as_mut().map(|(_, speaker)| &mut **speaker));
         let mut tags = TagsResource { shelf };
         let (site, roster, newer) = (&self.site, &self.roster, &mut self.newer);
         let mut roster = RosterResource { site, roster, newer };

@@ -3,6 +3,7 @@
 
 use super::Board;
 use super::examine::Examiner;
+use super::listen::{Company, Listener};
 use super::slots::{Slot, SlotState, Slots, owner};
 use super::upload::Upload;
 use super::wanted::Wanted;
@@ -36,6 +37,10 @@ pub(super) struct Tools<'a> {
     pub(super) queue: &'a [Wanted],
     pub(super) block: BlockSize,
     pub(super) seed: u32,
+    /// The group that blobs may be said to, and who else wants them.
+    pub(super) company: Option<(Peer, Company)>,
+    /// Whether this node was the first to ask for the blob before.
+    pub(super) is_first: &'a mut bool,
 }
 
 impl Tools<'_> {
@@ -120,6 +125,31 @@ impl Work {
             }
             _ => None,
         }
+    }
+
+    /// Asks for what is lacking of what is said to all, as [`Download::say`] has it.
+    pub(super) fn say(
+        &mut self,
+        now: Instant,
+        out: &mut dyn Outbox<Peer>,
+        id: u16,
+        buf: &mut [u8],
+    ) -> Option<usize> {
+        let Self { feed: Feed::Fetch(wanted), stage, .. } = self else { return None };
+        let download = match stage {
+            Stage::Manifest(Some(download)) | Stage::Pieces { download: Some(download), .. } => {
+                download
+            }
+            _ => return None,
+        };
+        // Nodes hear what is said to all: who is asked in a session is somebody else, if there is one.
+        let registries = || wanted.sources.iter().filter(|peer| rank(**peer) > 0);
+        let nodes = wanted.sources.iter().filter(|peer| rank(**peer) == 0);
+        let source = |turn: usize| {
+            let known = registries().count().max(1);
+            registries().chain(nodes.clone()).nth(turn % known).copied()
+        };
+        download.say(now, out, &source, id, buf)
     }
 
     /// How many pieces of the module are missing, if that is known.
@@ -277,9 +307,14 @@ impl Work {
                     None => return Ok(false),
                     Some(Step::Stalled) => return give_way(tools),
                     Some(Step::Dropped { .. }) => return Ok(true),
+                    Some(Step::Unsaid) => {
+                        ask(download, wanted, tools.now);
+                        return Ok(true);
+                    }
                     Some(Step::Ended(Err(failure))) => return Err(end_of(failure)),
                     Some(Step::Ended(Ok(()))) => {}
                 }
+                *tools.is_first = download.listener().is_some_and(|it| it.is_first());
                 let Stage::Manifest(download) =
                     core::mem::replace(&mut self.stage, Stage::Manifest(None))
                 else {
@@ -340,6 +375,10 @@ impl Work {
             None => Ok(false),
             Some(Step::Stalled) => give_way(tools),
             Some(Step::Dropped { .. }) => Ok(true),
+            Some(Step::Unsaid) => {
+                ask(download, wanted, tools.now);
+                Ok(true)
+            }
             Some(Step::Ended(Err(failure))) => Err(end_of(failure)),
             Some(Step::Ended(Ok(()))) => {
                 self.stage = Stage::Admit(id);
@@ -397,7 +436,7 @@ fn fetch_manifest(wanted: &Wanted, tools: &Tools<'_>) -> Result<Download, End> {
     let Tools { now, block, seed, .. } = *tools;
     let download = Download::document(now, config(), wanted.digest, block, seed);
     let mut download = download.map_err(too_large)?;
-    ask(&mut download, wanted, now);
+    begin(&mut download, wanted, tools, (&wanted.digest, &wanted.digest));
     Ok(download)
 }
 
@@ -413,8 +452,27 @@ fn fetch_module(
     let from = (flash, &*tools.store);
     let download = Download::blob(now, config(), &blob, from, id, true, (block, seed));
     let mut download = download.map_err(too_large)?;
-    ask(&mut download, wanted, now);
+    begin(&mut download, wanted, tools, (&blob.digest, &blob.root));
     Ok(download)
+}
+
+/// Listens, if there are others that may want the same, or asks.
+fn begin(
+    download: &mut Download,
+    wanted: &Wanted,
+    tools: &Tools<'_>,
+    (digest, root): (&Digest, &Digest),
+) {
+    match tools.company {
+        Some((group, company)) => {
+            let company = Company { is_first: *tools.is_first, ..company };
+            let seed = u64::from(tools.seed) << 32 | tools.now.as_micros() & 0xffff_ffff;
+            let listener =
+                Listener::new(tools.now, (digest, root, download.chunks()), company, seed);
+            download.listen(tools.now, group, listener);
+        }
+        None => ask(download, wanted, tools.now),
+    }
 }
 
 fn ask(download: &mut Download, wanted: &Wanted, now: Instant) {

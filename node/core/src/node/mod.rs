@@ -9,6 +9,7 @@ mod moves;
 mod once;
 mod parts;
 mod reach;
+mod said;
 mod serve;
 mod states;
 mod turn;
@@ -38,6 +39,7 @@ use capmesh_coap::echo::EchoKey;
 use capmesh_coap::endpoint::Responder;
 use capmesh_coap::server::{Server, ServerConfig};
 use capmesh_session::{Link, Peer};
+use capmesh_transfer::said::Speaker;
 use capmesh_wire::clock::Timestamp;
 use capmesh_wire::digest::Hasher;
 use capmesh_wire::log::{Level, LogLine};
@@ -85,6 +87,10 @@ pub struct Node<E, H: CapsuleHost> {
     timekeeper: Timekeeper,
     discovery: Discovery,
     tidings: Tidings,
+    /// Says blobs to all on the link, where that is cheaper than to give them to each.
+    speaker: Option<Speaker>,
+    /// Until when what others say counts as going on.
+    lively_until: Instant,
     /// When to ask whom for a newer roster, if it has not come by then.
     behind: Option<(Instant, NodeId, Revision)>,
     serve: Serve<Peer, FETCHING_PEERS>,
@@ -222,6 +228,8 @@ impl Boot {
             timekeeper: Timekeeper::new(config.clock),
             discovery: Discovery::new(config.discovery, link.own_id(), Role::Node, seed),
             tidings: Tidings::new(seed.rotate_left(32)),
+            speaker: said::speaker(&config, seed),
+            lively_until: now,
             behind: None,
             serve: Serve::new(Rate::default()),
             log: Log::new(config.log),

@@ -85,11 +85,11 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
                 self.server.handle(now, &mut self.link, &mut routes, event, &mut canvas);
             }
             paths::BLOBS => {
-                let Self { instances, install, store, serve, server, link, .. } = self;
+                let Self { instances, install, store, serve, speaker, server, link, .. } = self;
                 let offers =
                     Offers(instances.iter().filter_map(|slot| slot.offer.as_ref()).collect());
                 let blobs = Blobs::new(install, store, flash).beside(&offers);
-                let mut blobs = BlobResource::new(serve, &blobs, reader);
+                let mut blobs = BlobResource::new(serve, &blobs, reader).speaking(speaker.as_mut());
                 let mut routes = [Route::below(paths::BLOBS, &mut blobs)];
                 server.handle(now, link, &mut routes, event, &mut canvas);
             }

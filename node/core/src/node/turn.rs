@@ -8,6 +8,7 @@ use crate::io::{Input, Output};
 use crate::router::Notice;
 use capmesh_coap::endpoint::{self, Event, Outcome, Via};
 use capmesh_session::{Link, Peer};
+use capmesh_transfer::said::Speaker;
 use capmesh_wire::Instant;
 use core::net::SocketAddr;
 
@@ -63,6 +64,9 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
     // Its frame and that of what waited for flash are not to lie in one.
     #[inline(never)]
     fn datagram(&mut self, now: Instant, flash: &[u8], from: SocketAddr, via: Via, bytes: &[u8]) {
+        if via == Via::Multicast && self.overhear(now, flash, bytes) {
+            return;
+        }
         let mut scratch = core::mem::take(&mut self.scratch);
         if let Some(event) = self.link.handle(now, from, via, bytes, &mut scratch) {
             self.event(now, flash, event);
@@ -142,6 +146,9 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
                 }
             }
         }
+        if let Some((to, len)) = self.say_to_all(now, flash, buf) {
+            return Some(Output::Transmit { to, bytes: buf.get(..len).unwrap_or_default() });
+        }
         if let Some((actuator, value)) = self.next_actuation() {
             return Some(Output::Actuate { actuator, value });
         }
@@ -196,6 +203,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
             self.timekeeper.poll_timeout(),
             self.config.group.and_then(|_| self.discovery.poll_timeout()),
             self.config.group.and_then(|_| self.tidings_timeout()),
+            self.speaker.as_ref().and_then(Speaker::poll_timeout),
         ]
         .into_iter()
         .flatten()

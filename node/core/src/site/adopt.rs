@@ -123,7 +123,7 @@ impl Adoption {
                 Stage::Allocate => self.allocate(now, flash, store, (block, seed)),
                 Stage::Fetch(download) => match download.poll(now, flash, store, out) {
                     None => return,
-                    Some(Step::Stalled | Step::Dropped { .. }) => continue,
+                    Some(Step::Stalled | Step::Dropped { .. } | Step::Unsaid) => continue,
                     Some(Step::Ended(result)) => self.fetched(result, own, flash, store),
                 },
                 Stage::Keep(place) => {

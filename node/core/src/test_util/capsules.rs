@@ -7,6 +7,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
+use capmesh_blob::geometry::DEFAULT_CHUNK_LOG2;
 use capmesh_blob::{Geometry, lay_out};
 use capmesh_wire::cose::SigningKey;
 use capmesh_wire::manifest::{Actuator, Capsule, Needs, Port, StateLayout};
@@ -138,10 +139,12 @@ pub fn pack(
     change: impl FnOnce(Capsule<'static>) -> Capsule<'static>,
 ) -> Packed {
     let size = module.len() as u32;
-    let geometry = Geometry::new(size, 8).unwrap();
+    // What is small has small chunks, so that it has several, too.
+    let chunk_log2 = if size < 8 << 10 { 8 } else { DEFAULT_CHUNK_LOG2 };
+    let geometry = Geometry::new(size, chunk_log2).unwrap();
     let mut stored = module;
     stored.resize(geometry.stored_size() as usize, 0);
-    let blob = lay_out(&mut stored, size, 8).unwrap();
+    let blob = lay_out(&mut stored, size, chunk_log2).unwrap();
     let [inputs, outputs, actuators] = ports.map(names);
     let port = |name: &Name<'static>| Port { name: *name, schema: 0 };
     let ports = |names: Vec<_>| &*names.iter().map(port).collect::<Vec<_>>().leak();
@@ -164,7 +167,7 @@ pub fn pack(
         outputs: List::new(ports(outputs)).unwrap(),
         actuators: List::new(actuators.leak()).unwrap(),
         state: Some(StateLayout { version: 1, oldest: 1 }),
-        ..Capsule::bare(tag, 1, 8, blob.root, needs)
+        ..Capsule::bare(tag, 1, chunk_log2, blob.root, needs)
     });
     let manifest = Manifest {
         sequence: version.into(),

@@ -182,7 +182,7 @@ impl<
         let range = self.geometry.level(self.level);
         self.seed = self.seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         // The high bits of a linear congruential sequence are the good ones.
-        let seed = self.seed >> 16;
+        let seed = if self.in_order { 0 } else { self.seed >> 16 };
         pick(&self.peers, &Wanted { range, taken: &taken }, seed)
     }
 

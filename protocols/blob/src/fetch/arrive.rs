@@ -289,7 +289,7 @@ impl<
         self.kept_up += 1;
         if self.kept_up >= WRITES_TO_WIDEN {
             self.kept_up = 0;
-            self.allowed = (self.allowed + 1).min(WINDOW);
+            self.allowed = (self.allowed + 1).min(self.most);
         }
         self.progressed(now);
     }

@@ -111,6 +111,8 @@ pub struct Fetch<
     hasher: Hasher,
     /// How many requests may be in flight, at most `WINDOW`.
     allowed: usize,
+    /// What it grows to.
+    most: usize,
     /// How many pieces were written since `allowed` was changed.
     kept_up: u8,
     /// Whether pieces come in parts, so that each one in flight will need a buffer from its first
@@ -119,6 +121,8 @@ pub struct Fetch<
     /// The longest that an answer has taken, as far as its first part, in milliseconds.
     slowest: u32,
     seed: u32,
+    /// Whether pieces are asked for from the first one on, rather than in an order of this node's own.
+    in_order: bool,
     stall: Stall,
     storage_errors: u8,
     progress_until: Instant,
@@ -247,10 +251,12 @@ impl<
             rechecked: false,
             hasher: Hasher::new(),
             allowed: WINDOW,
+            most: WINDOW,
             kept_up: 0,
             in_parts: false,
             slowest: 0,
             seed,
+            in_order: false,
             stall: Stall::No,
             storage_errors: 0,
             counters: Counters::default(),
@@ -277,6 +283,37 @@ impl<
         }
         self.verify_chunks = trust == Trust::Nothing;
         self.begin();
+    }
+
+    /// `everybody` may be asked for every piece, as many at once as there are requests: what all on a link say
+    /// and hear is one peer. Pieces are asked for in the same order by all who do so.
+    pub fn listen(&mut self, now: Instant, everybody: P) {
+        self.in_order = true;
+        self.limit(WINDOW);
+        self.peers.up(now, everybody, 0, Holdings::Whole, &self.config);
+        if let Some(peer) = self.peers.by_id_mut(everybody) {
+            peer.widen(u8::try_from(WINDOW).unwrap_or(u8::MAX));
+        }
+    }
+
+    /// No more than so many requests are in flight from now on, where there is room for more.
+    pub fn limit(&mut self, requests: usize) {
+        self.most = requests.clamp(1, WINDOW);
+        self.allowed = self.most;
+    }
+
+    /// What a peer was asked for and has not answered.
+    pub fn awaited(&self, peer: P) -> impl Iterator<Item = u16> {
+        let is_asked = move |slot: &slots::Slot<P>| {
+            slot.peer == peer && matches!(slot.state, SlotState::Asked { .. })
+        };
+        self.slots.iter().filter(move |(_, slot)| is_asked(slot)).map(|(_, slot)| slot.piece)
+    }
+
+    /// Whether a piece that arrived now would be kept.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.buffers.count_free() > 0
     }
 
     /// What the blob is cut into. A document's geometry is right once it is done.

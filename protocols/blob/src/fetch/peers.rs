@@ -46,6 +46,11 @@ impl<P, const WORDS: usize> Peer<P, WORDS> {
         self.is_usable() && self.retry_at.is_none() && self.in_flight < self.window
     }
 
+    /// So many requests may be in flight to it.
+    pub(super) const fn widen(&mut self, window: u8) {
+        self.window = window;
+    }
+
     fn is_absent(&self) -> bool {
         !self.is_usable() || self.failures >= ABSENT_AFTER
     }

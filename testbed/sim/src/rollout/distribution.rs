@@ -58,6 +58,7 @@ pub fn run(nodes: Host, seed: u64) -> Outcome {
         Cell::of(Kind::Radio, all().chain([REGISTRY])),
     ]);
     world.net.weather.loss = LOSS;
+    world.registry.speak(group());
     let capsule = capsules::ballast(SIZE);
     world.registry.push("test/ballast:1", &capsule);
     // They have announced themselves, and the gateway knows what they have.

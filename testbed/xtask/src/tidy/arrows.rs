@@ -13,7 +13,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("capmesh-oscore", &["capmesh-coap", "capmesh-wire"]),
     ("capmesh-session", &["capmesh-coap", "capmesh-oscore", "capmesh-wire"]),
     ("capmesh-blob", &["capmesh-wire"]),
-    ("capmesh-transfer", &["capmesh-blob", "capmesh-coap", "capmesh-wire"]),
+    ("capmesh-transfer", &["capmesh-blob", "capmesh-coap", "capmesh-oscore", "capmesh-wire"]),
     ("capmesh-capsule-abi", &["capmesh-wire"]),
     ("capmesh-description", &["capmesh-wire"]),
     ("capmesh-sdk-macros", &["capmesh-capsule-abi", "capmesh-description", "capmesh-wire"]),
