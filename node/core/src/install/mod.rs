@@ -23,6 +23,7 @@
 //! only when somebody says so ([`Install::remove`]).
 
 mod blobs;
+mod company;
 mod examine;
 pub(crate) mod listen;
 mod resource;
@@ -36,7 +37,6 @@ mod work;
 pub use blobs::Blobs;
 pub use resource::CapsulesResource;
 
-use crate::download::Download;
 use crate::flash::{Done, Store};
 use crate::problem::Reason;
 use crate::site::Site;
@@ -48,7 +48,6 @@ use capmesh_coap::block::BlockSize;
 use capmesh_coap::endpoint::{ExchangeId, Outcome};
 use capmesh_coap::server::{Outbox, Unfinished};
 use capmesh_session::Peer;
-use capmesh_transfer::said::Heard;
 use capmesh_wire::inventory::{CapsuleState, CapsuleStatus};
 use capmesh_wire::{Digest, DigestPrefix, ErrorCode, Instant, Manifest, Role, UnverifiedManifest};
 use core::time::Duration;
@@ -284,56 +283,6 @@ impl Install {
                 download.cancel(now, out);
             }
             self.leave(now, digest);
-        }
-    }
-
-    /// Blobs may be said to this group, on which so many other nodes hear them, and lately something was said
-    /// or not. Without others they are fetched.
-    pub fn keep_company(&mut self, group: Peer, others: u8, is_lively: bool) {
-        let company = Company { others, is_first: false, is_lively };
-        self.company = (others > 0).then_some((group, company));
-    }
-
-    /// The blob that is listened to, by its digest and its root, and how many pieces it has.
-    pub fn listens_to(&mut self) -> Option<(Digest, Digest, u16)> {
-        let download = self.work.as_mut()?.download()?;
-        let pieces = download.pieces();
-        let (digest, root) = download.listener()?.blob();
-        Some((digest, root, pieces))
-    }
-
-    /// Something was said to all on the link. The work is that of opening it.
-    pub fn heard(&mut self, now: Instant, heard: &Heard<'_>) {
-        let download = self.work.as_mut().and_then(|work| work.download());
-        match (download.and_then(Download::listener), heard) {
-            (Some(listener), Heard::Part(part)) => listener.heard_part(now, part),
-            (Some(listener), Heard::Ask(ask)) => listener.heard_ask(now, ask),
-            (None, _) => {}
-        }
-    }
-
-    /// Asks for what is lacking of what is said to all: a datagram for the group, with this number, in `buf`;
-    /// its length.
-    pub fn say(
-        &mut self,
-        now: Instant,
-        out: &mut dyn Outbox<Peer>,
-        id: u16,
-        buf: &mut [u8],
-    ) -> Option<usize> {
-        self.work.as_mut()?.say(now, out, id, buf)
-    }
-
-    /// A neighbour is there and may have what is wanted.
-    pub fn neighbour(&mut self, now: Instant, peer: Peer) {
-        if !self.neighbours.contains(&peer) {
-            if self.neighbours.is_full() {
-                self.neighbours.remove(0);
-            }
-            let _ = self.neighbours.push(peer);
-        }
-        if let Some(download) = self.work.as_mut().and_then(|work| work.download()) {
-            download.add(now, peer, rank(peer));
         }
     }
 

@@ -89,8 +89,6 @@ pub struct Node<E, H: CapsuleHost> {
     tidings: Tidings,
     /// Says blobs to all on the link, where that is cheaper than to give them to each.
     speaker: Option<Speaker>,
-    /// Until when what others say counts as going on.
-    lively_until: Instant,
     /// When to ask whom for a newer roster, if it has not come by then.
     behind: Option<(Instant, NodeId, Revision)>,
     serve: Serve<Peer, FETCHING_PEERS>,
@@ -229,7 +227,6 @@ impl Boot {
             discovery: Discovery::new(config.discovery, link.own_id(), Role::Node, seed),
             tidings: Tidings::new(seed.rotate_left(32)),
             speaker: said::speaker(&config, seed),
-            lively_until: now,
             behind: None,
             serve: Serve::new(Rate::default()),
             log: Log::new(config.log),

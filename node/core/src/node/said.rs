@@ -10,10 +10,6 @@ use capmesh_transfer::said::{self, Heard, PIECE, Rank, Speaker};
 use capmesh_wire::inventory::LinkKind;
 use capmesh_wire::{Instant, Role};
 use core::net::SocketAddr;
-use core::time::Duration;
-
-/// How long after something was said others are taken to go on.
-const LIVELY: Duration = Duration::from_secs(3);
 
 /// Where one's sending takes the air from all, blobs are said to all at once.
 pub(super) fn speaker(config: &Config, seed: u64) -> Option<Speaker> {
@@ -34,22 +30,19 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
             }
         }
         install.heard(now, &heard);
-        self.lively_until = now + LIVELY;
+        speaker.note_heard(now);
         true
     }
 
     /// Knows with whom it shares the link, and keeps up what is said of what it gets.
     #[inline(never)]
     pub(super) fn keep_company(&mut self, now: Instant) {
-        let Self { install, speaker: Some(speaker), discovery, config, lively_until, .. } = self
-        else {
-            return;
-        };
+        let Self { install, speaker: Some(speaker), discovery, config, .. } = self else { return };
         let Some(group) = config.group else { return };
         let others = discovery.neighbours().iter().filter(|it| it.role == Role::Node).count();
         let others = u8::try_from(others).unwrap_or(u8::MAX);
         speaker.set_others(others);
-        install.keep_company(Peer::Anonymous(group), others, *lively_until > now);
+        install.keep_company(Peer::Anonymous(group), others, speaker.is_lively(now));
         if let Some((digest, root, pieces)) = install.listens_to() {
             speaker.keep_up(now, &digest, &root, pieces);
         }

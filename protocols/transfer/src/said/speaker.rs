@@ -47,6 +47,9 @@ const SPREAD: Duration = Duration::from_millis(6);
 /// Of so many nodes at most.
 const OTHERS: u8 = 32;
 
+/// How long after something was said others are taken to go on.
+const LIVELY: Duration = Duration::from_secs(3);
+
 /// Who speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rank {
@@ -121,6 +124,8 @@ pub struct Speaker {
     /// When the next part may go out.
     next: Instant,
     id: u16,
+    /// Until when what others say counts as going on.
+    lively_until: Instant,
     /// The number of the next sum.
     sum: u8,
     random: u64,
@@ -137,6 +142,7 @@ impl Speaker {
             spread: Duration::ZERO,
             next: Instant::ZERO,
             id: u16::from_le_bytes([a, b]),
+            lively_until: Instant::ZERO,
             sum,
             random: seed,
         }
@@ -146,6 +152,17 @@ impl Speaker {
     pub const fn set_others(&mut self, others: u8) {
         self.spread =
             SPREAD.saturating_mul(if others < OTHERS { others as u32 } else { OTHERS as u32 });
+    }
+
+    /// Somebody has said something, whatever it was.
+    pub fn note_heard(&mut self, now: Instant) {
+        self.lively_until = now + LIVELY;
+    }
+
+    /// Whether somebody has said something lately.
+    #[must_use]
+    pub fn is_lively(&self, now: Instant) -> bool {
+        self.lively_until > now
     }
 
     /// A number for a datagram of this host's that is not a part.
