@@ -153,7 +153,7 @@ mod tests {
             }
             if let Some(lacks) = Lack::parse(&bytes) {
                 let again: Vec<u8> = lacks.flat_map(Lack::to_bytes).collect();
-                prop_assert_eq!(again, bytes);
+                prop_assert_eq!(&again, &bytes);
             }
         }
     }
