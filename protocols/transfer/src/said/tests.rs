@@ -1,4 +1,5 @@
 //! Speakers, and those who hear them.
+#![expect(clippy::cast_possible_truncation, reason = "the numbers are small")]
 
 use super::*;
 use capmesh_blob::serve::{Held, ReadError};
