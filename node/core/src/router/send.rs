@@ -57,7 +57,6 @@ impl Router {
         let Some(instance) = self.instances.get_mut(at) else { return true };
         let released = instance.released_of(number);
         let Some(link) = instance.links.get_mut(number) else { return true };
-        let wants = if let Said::Acked(ack) = &said { Some(ack.next) } else { None };
         match said {
             Said::Acked(ack) => link.acked(now, flight, ack, released, (least, most)),
             Said::Retry(wait, _) => link.back_off(now, wait, least, most),
@@ -67,15 +66,10 @@ impl Router {
             }
         }
         let below = link.next;
-        // The other side lacks what an earlier request has brought, or had it and began anew: its answer may
-        // be lost for good. It goes once more; who has had it drops it.
-        let is_wanted = wants.is_some_and(|next| next == below && next < flight.first);
-        let is_over = |f: &Flight| {
-            !f.is_skip() && (f.end <= below || is_wanted && f.first <= below && below < f.end)
-        };
         let flights = &mut link.flights;
-        self.cancelled.extend(flights.iter().filter(|f| is_over(f)).map(|f| f.exchange));
-        flights.retain(|flight| !is_over(flight));
+        let landed = flights.iter().filter(|f| !f.is_skip() && f.end <= below);
+        self.cancelled.extend(landed.map(|flight| flight.exchange));
+        flights.retain(|flight| flight.is_skip() || flight.end > below);
         instance.trim();
         true
     }
