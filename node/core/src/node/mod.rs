@@ -88,7 +88,7 @@ pub struct Node<E, H: CapsuleHost> {
     discovery: Discovery,
     tidings: Tidings,
     /// Says blobs to all on the link, where that is cheaper than to give them to each.
-    speaker: Option<Speaker>,
+    speaker: Option<Box<Speaker>>,
     /// When to ask whom for a newer roster, if it has not come by then.
     behind: Option<(Instant, NodeId, Revision)>,
     serve: Serve<Peer, FETCHING_PEERS>,

@@ -4,6 +4,7 @@ use super::Node;
 use crate::config::Config;
 use crate::host::CapsuleHost;
 use crate::install::Blobs;
+use alloc::boxed::Box;
 use alloc::vec;
 use capmesh_session::{Link, Peer};
 use capmesh_transfer::said::{self, Heard, PIECE, Rank, Speaker};
@@ -11,10 +12,12 @@ use capmesh_wire::inventory::LinkKind;
 use capmesh_wire::{Instant, Role};
 use core::net::SocketAddr;
 
-/// Where one's sending takes the air from all, blobs are said to all at once.
-pub(super) fn speaker(config: &Config, seed: u64) -> Option<Speaker> {
+/// Where one's sending takes the air from all, blobs are said to all at once. In a frame of its own, so that
+/// the start of a node needs no stack for it.
+#[inline(never)]
+pub(super) fn speaker(config: &Config, seed: u64) -> Option<Box<Speaker>> {
     let is_radio = config.link == LinkKind::Ieee802154 && config.group.is_some();
-    is_radio.then(|| Speaker::new(said::Config::radio(Rank::Node), seed))
+    is_radio.then(|| Box::new(Speaker::new(said::Config::radio(Rank::Node), seed)))
 }
 
 impl<E: Link, H: CapsuleHost> Node<E, H> {

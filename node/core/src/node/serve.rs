@@ -89,7 +89,8 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
                 let offers =
                     Offers(instances.iter().filter_map(|slot| slot.offer.as_ref()).collect());
                 let blobs = Blobs::new(install, store, flash).beside(&offers);
-                let mut blobs = BlobResource::new(serve, &blobs, reader).speaking(speaker.as_mut());
+                let mut blobs =
+                    BlobResource::new(serve, &blobs, reader).speaking(speaker.as_deref_mut());
                 let mut routes = [Route::below(paths::BLOBS, &mut blobs)];
                 server.handle(now, link, &mut routes, event, &mut canvas);
             }

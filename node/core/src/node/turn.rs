@@ -8,7 +8,6 @@ use crate::io::{Input, Output};
 use crate::router::Notice;
 use capmesh_coap::endpoint::{self, Event, Outcome, Via};
 use capmesh_session::{Link, Peer};
-use capmesh_transfer::said::Speaker;
 use capmesh_wire::Instant;
 use core::net::SocketAddr;
 
@@ -203,7 +202,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
             self.timekeeper.poll_timeout(),
             self.config.group.and_then(|_| self.discovery.poll_timeout()),
             self.config.group.and_then(|_| self.tidings_timeout()),
-            self.speaker.as_ref().and_then(Speaker::poll_timeout),
+            self.speaker.as_ref().and_then(|speaker| speaker.poll_timeout()),
         ]
         .into_iter()
         .flatten()
