@@ -25,7 +25,16 @@ use tokio::task::JoinHandle;
 const MTU: usize = 1280;
 
 /// Sessions with 128 peers, 16 handshakes at once.
-type Link = SecureEndpoint<Sessions<Members, OsRng, 128, 16>, MTU, 8, 32, 1, 512, 65_536>;
+type Link = SecureEndpoint<
+    Sessions<Members, OsRng, 128, 16>,
+    MTU,
+    8,
+    { 8 * (MTU + 4) },
+    32,
+    1,
+    512,
+    65_536,
+>;
 
 /// Bytes of stack while an endpoint is made, which is by value.
 const STACK: usize = 64 << 20;

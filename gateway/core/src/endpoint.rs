@@ -16,10 +16,10 @@ pub const MTU: usize = 1280;
 /// How large the tables are: with each node there are a session and three observations, which stay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Size {
-    /// Up to 100 nodes: 1 MB.
+    /// Up to 100 nodes: less than 1 MB.
     #[default]
     Small,
-    /// Up to 1,000 nodes: 8 MB.
+    /// Up to 1,000 nodes: 3 MB.
     Large,
 }
 
@@ -41,9 +41,11 @@ const SMALL: usize = 320;
 const LARGE: usize = 2_560;
 const _: () = assert!(Size::Small.held() < SMALL && Size::Large.held() < LARGE);
 
-type Small<G> = SecureEndpoint<Sessions<Members, G, 128, 16>, MTU, 512, SMALL, 16, 2_048, 262_144>;
+// Most messages that wait are short: the request of an observation takes less than 100 bytes.
+type Small<G> =
+    SecureEndpoint<Sessions<Members, G, 128, 16>, MTU, 512, 131_072, SMALL, 16, 2_048, 131_072>;
 type Large<G> =
-    SecureEndpoint<Sessions<Members, G, 1_024, 64>, MTU, 4_096, LARGE, 16, 16_384, 1_048_576>;
+    SecureEndpoint<Sessions<Members, G, 1_024, 64>, MTU, 4_096, 786_432, LARGE, 16, 8_192, 262_144>;
 
 /// Makes an endpoint. It is put together on the stack, several times over in a build without
 /// optimisation, before it moves to the heap: a thread that makes a small one needs 16 MB of stack, a

@@ -28,7 +28,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
-type Core = Endpoint<Plain, 1280, 16, 16, 4, 64, 16_384>;
+type Core = Endpoint<Plain, 1280, 16, 20_544, 16, 4, 64, 16_384>;
 
 /// The instance that is between others; what it gets it publishes.
 const RELAY: InstanceId = InstanceId(2);

@@ -19,7 +19,8 @@ use std::net::SocketAddr;
 const MTU: usize = 1280;
 
 /// Sessions with 64 peers, 32 exchanges, 64 observers; 16 requests of others are relayed at once.
-type Link = RelayEndpoint<Members, OsRng, 64, 16, MTU, 32, 32, 64, 512, 65_536, 16>;
+type Link =
+    RelayEndpoint<Members, OsRng, 64, 16, MTU, 32, { 32 * (MTU + 4) }, 32, 64, 512, 65_536, 16>;
 
 pub(crate) type LinuxNode = Node<Link, Runtime>;
 

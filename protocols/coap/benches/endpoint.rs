@@ -11,7 +11,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-type Gateway = Endpoint<Plain, 1280, 256, 256, 256, 4096, 262_144>;
+type Gateway = Endpoint<Plain, 1280, 256, 328_704, 256, 256, 4096, 262_144>;
 
 fn address(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))

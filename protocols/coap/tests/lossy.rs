@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-type Core = Endpoint<Plain, 64, 8, 8, 1, 256, 16_384>;
+type Core = Endpoint<Plain, 64, 8, 544, 8, 1, 256, 16_384>;
 
 /// How a server treats a request; the request says which.
 #[derive(Clone, Copy, Debug)]
@@ -272,7 +272,7 @@ fn thirty_percent_of_loss_costs_patience_but_few_exchanges() {
 
 /// An observer and what it observes.
 struct Watch {
-    core: Endpoint<Plain, 256, 8, 8, 4, 128, 8192>,
+    core: Endpoint<Plain, 256, 8, 2080, 8, 4, 128, 8192>,
     observation: Option<ObservationId>,
     exchange: Option<ExchangeId>,
     newest: Option<u32>,

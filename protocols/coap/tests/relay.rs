@@ -66,7 +66,7 @@ impl Resource<Peer> for Thing {
 
 struct Node {
     address: SocketAddr,
-    endpoint: Endpoint<Relaying<Plain>, MTU, 8, 8, 8, 64, 16384>,
+    endpoint: Endpoint<Relaying<Plain>, MTU, 8, { 8 * (MTU + 4) }, 8, 8, 64, 16384>,
     server: Server<Peer, 4, 2, 2048>,
     relay: Relay<4>,
     thing: Thing,

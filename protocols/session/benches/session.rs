@@ -18,7 +18,16 @@ use std::time::Duration;
 
 const MTU: usize = 1280;
 
-type Core<'r> = SecureEndpoint<Sessions<&'r [Entry], Dice, 64, 8>, MTU, 16, 16, 4, 64, 65_536>;
+type Core<'r> = SecureEndpoint<
+    Sessions<&'r [Entry], Dice, 64, 8>,
+    MTU,
+    16,
+    { 16 * (MTU + 4) },
+    16,
+    4,
+    64,
+    65_536,
+>;
 
 fn identity(n: u8) -> Identity {
     let key = [n; 32];

@@ -252,12 +252,22 @@ impl<
     const H: usize,
     const MTU: usize,
     const EXCHANGES: usize,
+    const MESSAGES: usize,
     const UNANSWERED: usize,
     const OBSERVERS: usize,
     const RECENT: usize,
     const REPLIES: usize,
 > Link
-    for SecureEndpoint<Sessions<R, G, N, H>, MTU, EXCHANGES, UNANSWERED, OBSERVERS, RECENT, REPLIES>
+    for SecureEndpoint<
+        Sessions<R, G, N, H>,
+        MTU,
+        EXCHANGES,
+        MESSAGES,
+        UNANSWERED,
+        OBSERVERS,
+        RECENT,
+        REPLIES,
+    >
 {
     fn handle<'b>(
         &mut self,

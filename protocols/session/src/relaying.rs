@@ -43,6 +43,7 @@ pub struct RelayEndpoint<
     const H: usize,
     const MTU: usize,
     const EXCHANGES: usize,
+    const MESSAGES: usize,
     const UNANSWERED: usize,
     const OBSERVERS: usize,
     const RECENT: usize,
@@ -53,6 +54,7 @@ pub struct RelayEndpoint<
         Relaying<Sessions<R, G, N, H>>,
         MTU,
         EXCHANGES,
+        MESSAGES,
         UNANSWERED,
         OBSERVERS,
         RECENT,
@@ -108,12 +110,27 @@ impl<
     const H: usize,
     const MTU: usize,
     const EXCHANGES: usize,
+    const MESSAGES: usize,
     const UNANSWERED: usize,
     const OBSERVERS: usize,
     const RECENT: usize,
     const REPLIES: usize,
     const RELAYED: usize,
-> RelayEndpoint<R, G, N, H, MTU, EXCHANGES, UNANSWERED, OBSERVERS, RECENT, REPLIES, RELAYED>
+>
+    RelayEndpoint<
+        R,
+        G,
+        N,
+        H,
+        MTU,
+        EXCHANGES,
+        MESSAGES,
+        UNANSWERED,
+        OBSERVERS,
+        RECENT,
+        REPLIES,
+        RELAYED,
+    >
 {
     /// Wraps an endpoint. `name` is what it calls itself where a relay says who it is (see
     /// [`Relay::new`]).
@@ -123,6 +140,7 @@ impl<
             Relaying<Sessions<R, G, N, H>>,
             MTU,
             EXCHANGES,
+            MESSAGES,
             UNANSWERED,
             OBSERVERS,
             RECENT,
@@ -207,13 +225,27 @@ impl<
     const H: usize,
     const MTU: usize,
     const EXCHANGES: usize,
+    const MESSAGES: usize,
     const UNANSWERED: usize,
     const OBSERVERS: usize,
     const RECENT: usize,
     const REPLIES: usize,
     const RELAYED: usize,
 > Link
-    for RelayEndpoint<R, G, N, H, MTU, EXCHANGES, UNANSWERED, OBSERVERS, RECENT, REPLIES, RELAYED>
+    for RelayEndpoint<
+        R,
+        G,
+        N,
+        H,
+        MTU,
+        EXCHANGES,
+        MESSAGES,
+        UNANSWERED,
+        OBSERVERS,
+        RECENT,
+        REPLIES,
+        RELAYED,
+    >
 {
     fn handle<'b>(
         &mut self,
@@ -276,18 +308,33 @@ impl<
     const H: usize,
     const MTU: usize,
     const EXCHANGES: usize,
+    const MESSAGES: usize,
     const UNANSWERED: usize,
     const OBSERVERS: usize,
     const RECENT: usize,
     const REPLIES: usize,
     const RELAYED: usize,
 > Deref
-    for RelayEndpoint<R, G, N, H, MTU, EXCHANGES, UNANSWERED, OBSERVERS, RECENT, REPLIES, RELAYED>
+    for RelayEndpoint<
+        R,
+        G,
+        N,
+        H,
+        MTU,
+        EXCHANGES,
+        MESSAGES,
+        UNANSWERED,
+        OBSERVERS,
+        RECENT,
+        REPLIES,
+        RELAYED,
+    >
 {
     type Target = Endpoint<
         Relaying<Sessions<R, G, N, H>>,
         MTU,
         EXCHANGES,
+        MESSAGES,
         UNANSWERED,
         OBSERVERS,
         RECENT,
@@ -306,13 +353,27 @@ impl<
     const H: usize,
     const MTU: usize,
     const EXCHANGES: usize,
+    const MESSAGES: usize,
     const UNANSWERED: usize,
     const OBSERVERS: usize,
     const RECENT: usize,
     const REPLIES: usize,
     const RELAYED: usize,
 > DerefMut
-    for RelayEndpoint<R, G, N, H, MTU, EXCHANGES, UNANSWERED, OBSERVERS, RECENT, REPLIES, RELAYED>
+    for RelayEndpoint<
+        R,
+        G,
+        N,
+        H,
+        MTU,
+        EXCHANGES,
+        MESSAGES,
+        UNANSWERED,
+        OBSERVERS,
+        RECENT,
+        REPLIES,
+        RELAYED,
+    >
 {
     fn deref_mut(&mut self) -> &mut Self::Target {
         &mut self.endpoint

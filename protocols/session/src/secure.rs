@@ -31,12 +31,13 @@ pub struct SecureEndpoint<
     S: Handshakes,
     const MTU: usize,
     const EXCHANGES: usize,
+    const MESSAGES: usize,
     const UNANSWERED: usize,
     const OBSERVERS: usize,
     const RECENT: usize,
     const REPLIES: usize,
 > {
-    endpoint: Endpoint<S, MTU, EXCHANGES, UNANSWERED, OBSERVERS, RECENT, REPLIES>,
+    endpoint: Endpoint<S, MTU, EXCHANGES, MESSAGES, UNANSWERED, OBSERVERS, RECENT, REPLIES>,
 }
 
 /// A security layer that handshakes with peers: [`Sessions`], and what wraps them.
@@ -77,16 +78,17 @@ impl<
     S: Handshakes,
     const MTU: usize,
     const EXCHANGES: usize,
+    const MESSAGES: usize,
     const UNANSWERED: usize,
     const OBSERVERS: usize,
     const RECENT: usize,
     const REPLIES: usize,
-> SecureEndpoint<S, MTU, EXCHANGES, UNANSWERED, OBSERVERS, RECENT, REPLIES>
+> SecureEndpoint<S, MTU, EXCHANGES, MESSAGES, UNANSWERED, OBSERVERS, RECENT, REPLIES>
 {
     /// Adds handshakes to an endpoint.
     #[must_use]
     pub const fn new(
-        endpoint: Endpoint<S, MTU, EXCHANGES, UNANSWERED, OBSERVERS, RECENT, REPLIES>,
+        endpoint: Endpoint<S, MTU, EXCHANGES, MESSAGES, UNANSWERED, OBSERVERS, RECENT, REPLIES>,
     ) -> Self {
         Self { endpoint }
     }
@@ -182,11 +184,22 @@ impl<
     const H: usize,
     const MTU: usize,
     const EXCHANGES: usize,
+    const MESSAGES: usize,
     const UNANSWERED: usize,
     const OBSERVERS: usize,
     const RECENT: usize,
     const REPLIES: usize,
-> SecureEndpoint<Sessions<R, G, N, H>, MTU, EXCHANGES, UNANSWERED, OBSERVERS, RECENT, REPLIES>
+>
+    SecureEndpoint<
+        Sessions<R, G, N, H>,
+        MTU,
+        EXCHANGES,
+        MESSAGES,
+        UNANSWERED,
+        OBSERVERS,
+        RECENT,
+        REPLIES,
+    >
 {
     /// The sessions: the endpoint's security layer.
     #[must_use]
@@ -204,13 +217,14 @@ impl<
     S: Handshakes,
     const MTU: usize,
     const EXCHANGES: usize,
+    const MESSAGES: usize,
     const UNANSWERED: usize,
     const OBSERVERS: usize,
     const RECENT: usize,
     const REPLIES: usize,
-> Deref for SecureEndpoint<S, MTU, EXCHANGES, UNANSWERED, OBSERVERS, RECENT, REPLIES>
+> Deref for SecureEndpoint<S, MTU, EXCHANGES, MESSAGES, UNANSWERED, OBSERVERS, RECENT, REPLIES>
 {
-    type Target = Endpoint<S, MTU, EXCHANGES, UNANSWERED, OBSERVERS, RECENT, REPLIES>;
+    type Target = Endpoint<S, MTU, EXCHANGES, MESSAGES, UNANSWERED, OBSERVERS, RECENT, REPLIES>;
 
     fn deref(&self) -> &Self::Target {
         &self.endpoint
@@ -221,11 +235,12 @@ impl<
     S: Handshakes,
     const MTU: usize,
     const EXCHANGES: usize,
+    const MESSAGES: usize,
     const UNANSWERED: usize,
     const OBSERVERS: usize,
     const RECENT: usize,
     const REPLIES: usize,
-> DerefMut for SecureEndpoint<S, MTU, EXCHANGES, UNANSWERED, OBSERVERS, RECENT, REPLIES>
+> DerefMut for SecureEndpoint<S, MTU, EXCHANGES, MESSAGES, UNANSWERED, OBSERVERS, RECENT, REPLIES>
 {
     fn deref_mut(&mut self) -> &mut Self::Target {
         &mut self.endpoint

@@ -20,7 +20,7 @@ use std::cell::Cell;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-type Core<const MTU: usize> = Endpoint<Plain, MTU, 16, 8, 1, 64, 8_192>;
+type Core<const MTU: usize> = Endpoint<Plain, MTU, 16, 20_544, 8, 1, 64, 8_192>;
 
 /// A blob with its pages, and how often and how much of it was read.
 #[derive(Clone)]

@@ -24,7 +24,8 @@ impl Roster for Members {
     }
 }
 
-type Node = SecureEndpoint<Sessions<Members, OsRng, 4, 4>, MTU, 4, 4, 4, 64, 8192>;
+type Node =
+    SecureEndpoint<Sessions<Members, OsRng, 4, 4>, MTU, 4, { 4 * (MTU + 4) }, 4, 4, 64, 8192>;
 
 /// The time of whole handshakes, each with the first request and its response.
 pub(crate) struct Handshake {

@@ -35,7 +35,8 @@ const MTU: usize = 1280;
 const MAX_BODY: u32 = 4 << 20;
 
 /// Sessions with up to 64 nodes.
-type Link = SecureEndpoint<Sessions<Members, OsRng, 64, 8>, MTU, 16, 8, 1, 64, 16_384>;
+type Link =
+    SecureEndpoint<Sessions<Members, OsRng, 64, 8>, MTU, 16, { 16 * (MTU + 4) }, 8, 1, 64, 16_384>;
 
 /// The roster of a site in memory, signed and verified before it came here.
 #[derive(Debug)]

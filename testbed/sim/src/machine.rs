@@ -18,7 +18,8 @@ use capmesh_wire::{BlobRef, Digest, Instant, Revision};
 use rand_core::RngCore;
 use std::net::SocketAddr;
 
-pub(crate) type Core = RelayEndpoint<Members, Dice, 16, 4, MTU, 24, 16, 8, 128, 16_384, 4>;
+pub(crate) type Core =
+    RelayEndpoint<Members, Dice, 16, 4, MTU, 24, { 24 * (MTU + 4) }, 16, 8, 128, 16_384, 4>;
 
 /// A node, its flash, and what it has done to the world.
 #[derive(Debug)]

@@ -21,7 +21,8 @@ use rand_core::RngCore;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-type Core = SecureEndpoint<Sessions<Members, Dice, 32, 8>, MTU, 32, 32, 4, 256, 65_536>;
+type Core =
+    SecureEndpoint<Sessions<Members, Dice, 32, 8>, MTU, 32, { 32 * (MTU + 4) }, 32, 4, 256, 65_536>;
 
 /// Who has the capsules.
 #[derive(Debug)]

@@ -22,10 +22,11 @@ pub const MTU: usize = 1280;
 
 /// The endpoint of this demonstration: 16 exchanges, 16 requests unanswered, 64 observers, and a
 /// memory for 1,024 messages to find duplicates.
-pub type PairEndpoint<S> = Endpoint<S, MTU, 16, 16, 64, 1024, 65_536>;
+pub type PairEndpoint<S> = Endpoint<S, MTU, 16, { 16 * (MTU + 4) }, 16, 64, 1024, 65_536>;
 
 /// The same with handshakes.
-pub type PairSecureEndpoint<S> = SecureEndpoint<S, MTU, 16, 16, 64, 1024, 65_536>;
+pub type PairSecureEndpoint<S> =
+    SecureEndpoint<S, MTU, 16, { 16 * (MTU + 4) }, 16, 64, 1024, 65_536>;
 
 /// What a shell drives: an endpoint, with or without handshakes.
 pub trait Core: Outbox<<Self as Core>::Peer> {

@@ -44,7 +44,7 @@ struct Node {
 /// What the broker is to keep.
 #[derive(Debug, Default)]
 pub(super) struct Retained {
-    nodes: BTreeMap<String, Node>,
+    nodes: BTreeMap<String, Box<Node>>,
     schedules: BTreeMap<Subject, Schedule>,
     due: BTreeSet<(Instant, Subject)>,
 }
@@ -69,7 +69,7 @@ impl Bridge {
 impl Retained {
     fn set_node(&mut self, now: Instant, view: &NodeView) {
         let name = &view.name;
-        let (before, shown) = match self.nodes.remove(name) {
+        let (before, shown) = match self.nodes.remove(name).map(|node| *node) {
             Some(Node { view, shown }) => (Some(view), shown),
             None => (None, Shown::default()),
         };
@@ -89,7 +89,7 @@ impl Retained {
         if is_other(|a, b| a.board != b.board || a.firmware != b.firmware) {
             self.changed(now, Subject::Device(name.clone()));
         }
-        self.nodes.insert(name.clone(), Node { view: view.clone(), shown });
+        self.nodes.insert(name.clone(), Box::new(Node { view: view.clone(), shown }));
     }
 
     fn remove_node(&mut self, now: Instant, name: &str) {

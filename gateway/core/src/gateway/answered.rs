@@ -172,7 +172,7 @@ impl Gateway {
             node.note_moment(now, moment);
             if now.saturating_since(heard) > part * 2 {
                 // The lease counts from what the node said long ago: it gets a better one at once.
-                node.duties.times.remove(&duty);
+                node.duties.hurry(duty);
             }
         }
         if let Duty::Checkpoint(instance) = duty

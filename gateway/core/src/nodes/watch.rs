@@ -23,7 +23,7 @@ pub(crate) struct Watch {
     observation: Option<ExchangeId>,
     /// The request for the blocks that the notification did not bring.
     rest: Option<ExchangeId>,
-    download: Option<Download>,
+    download: Option<Box<Download>>,
     body: Vec<u8>,
     again_at: Option<Instant>,
     failures: u8,
@@ -102,7 +102,7 @@ impl Watch {
                 link.cancel(now, rest);
             }
             self.body.clear();
-            self.download = Some(Download::new(LIMIT, block(link)));
+            self.download = Some(Box::new(Download::new(LIMIT, block(link))));
             if last {
                 // It was answered and is not observed.
                 self.observation = None;

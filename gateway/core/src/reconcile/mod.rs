@@ -13,7 +13,6 @@ use crate::rows::Row;
 use capmesh_wire::inventory::InstanceState;
 use capmesh_wire::{Digest, Epoch, ErrorCode, InstanceId, Instant, Revision};
 use core::time::Duration;
-use std::collections::BTreeMap;
 
 /// Things that are said to one node at a time.
 pub(crate) const IN_FLIGHT: usize = 3;
@@ -59,21 +58,22 @@ struct Tried {
     refused: Option<ErrorCode>,
 }
 
-/// What a node is being told.
+/// What a node is being told. Mostly nothing, and else a few things: lists, which take nothing when they are
+/// empty.
 #[derive(Debug, Default)]
 pub(crate) struct Duties {
-    tried: BTreeMap<Duty, Tried>,
+    tried: Vec<(Duty, Tried)>,
     /// The documents that it has taken since it started, whether its status says so yet or not.
     pub(crate) roster: Revision,
     pub(crate) plan: Revision,
     /// When each lease was renewed, and each checkpoint taken, last.
-    pub(crate) times: BTreeMap<Duty, Instant>,
+    times: Vec<(Duty, Instant)>,
 }
 
 impl Duties {
     /// Whether something may be said now.
     pub(crate) fn may(&self, now: Instant, duty: Duty) -> bool {
-        let tried = self.tried.get(&duty);
+        let tried = self.tried.iter().find(|(other, _)| *other == duty).map(|(_, tried)| tried);
         // A node takes one document at a time.
         let mut underway = self.tried.iter().filter(|(_, tried)| tried.in_flight);
         let is_underway = |other: &Duty| match (duty, other) {
@@ -86,26 +86,48 @@ impl Duties {
     }
 
     fn in_flight(&self) -> usize {
-        self.tried.values().filter(|tried| tried.in_flight).count()
+        self.tried.iter().filter(|(_, tried)| tried.in_flight).count()
+    }
+
+    /// Notes how it went with one of them.
+    fn note(&mut self, duty: Duty, change: impl FnOnce(&mut Tried)) {
+        if let Some((_, tried)) = self.tried.iter_mut().find(|(other, _)| *other == duty) {
+            return change(tried);
+        }
+        let mut tried = Tried::default();
+        change(&mut tried);
+        self.tried.push((duty, tried));
+    }
+
+    /// When a lease was renewed, or a checkpoint taken, last.
+    fn last(&self, duty: Duty) -> Option<Instant> {
+        self.times.iter().find(|(other, _)| *other == duty).map(|(_, at)| *at)
+    }
+
+    /// Lets a lease be renewed, or a checkpoint be taken, again at once.
+    pub(crate) fn hurry(&mut self, duty: Duty) {
+        self.times.retain(|(other, _)| *other != duty);
     }
 
     /// It is being said.
     pub(crate) fn begin(&mut self, duty: Duty) {
-        self.tried.entry(duty).or_default().in_flight = true;
+        self.note(duty, |tried| tried.in_flight = true);
     }
 
     /// It was heard and taken. What is to be said again as long as it has no effect waits a while.
     pub(crate) fn done(&mut self, now: Instant, duty: Duty, random: u32) {
-        self.times.insert(duty, now);
         match duty {
             Duty::Roster(revision) => self.roster = self.roster.max(revision),
             Duty::Plan(revision) => self.plan = self.plan.max(revision),
+            Duty::Renew(_) | Duty::Checkpoint(_) => {
+                self.hurry(duty);
+                self.times.push((duty, now));
+                self.tried.retain(|(other, _)| *other != duty);
+                return;
+            }
             _ => {}
         }
         self.fail(now, duty, None, None, random);
-        if matches!(duty, Duty::Renew(_) | Duty::Checkpoint(_)) {
-            self.tried.remove(&duty);
-        }
     }
 
     /// It was refused, or not heard: again after `after`, or after a wait that grows.
@@ -117,36 +139,39 @@ impl Duties {
         after: Option<Duration>,
         random: u32,
     ) {
-        let tried = self.tried.entry(duty).or_default();
-        let wait = (AGAIN * (1 << tried.times.min(6))).min(LONGEST_AGAIN);
-        tried.times = tried.times.saturating_add(1);
-        tried.in_flight = false;
-        tried.refused = refused;
-        let wait = after.unwrap_or(wait);
-        tried.again_at =
-            Some(now + wait + wait.mul_f64(f64::from(random) / f64::from(u32::MAX) / 2.0));
+        self.note(duty, |tried| {
+            let wait = (AGAIN * (1 << tried.times.min(6))).min(LONGEST_AGAIN);
+            tried.times = tried.times.saturating_add(1);
+            tried.in_flight = false;
+            tried.refused = refused;
+            let wait = after.unwrap_or(wait);
+            tried.again_at =
+                Some(now + wait + wait.mul_f64(f64::from(random) / f64::from(u32::MAX) / 2.0));
+        });
     }
 
     /// It has been silent: what it was told of leases may not have come, and waits long to be said again.
     pub(crate) fn renew_again(&mut self) {
-        self.tried.retain(|duty, _| !matches!(duty, Duty::Renew(_)));
+        self.tried.retain(|(duty, _)| !matches!(duty, Duty::Renew(_)));
     }
 
     /// The node has started anew: what it was told may have been lost on the way.
     pub(crate) fn forget(&mut self) {
-        self.tried.retain(|_, tried| tried.in_flight);
+        self.tried.retain(|(_, tried)| tried.in_flight);
         (self.roster, self.plan) = (Revision(0), Revision(0));
     }
 
     /// Forgets what is no more to be said.
     pub(crate) fn keep(&mut self, is_wanted: impl Fn(&Duty) -> bool) {
-        self.tried.retain(|duty, tried| tried.in_flight || is_wanted(duty));
-        self.times.retain(|duty, _| is_wanted(duty));
+        self.tried.retain(|(duty, tried)| tried.in_flight || is_wanted(duty));
+        self.times.retain(|(duty, _)| is_wanted(duty));
+        self.tried.shrink_to_fit();
+        self.times.shrink_to_fit();
     }
 
     /// When something may be said that may not be said now.
     pub(crate) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        let waiting = self.tried.values().filter(|tried| !tried.in_flight);
+        let waiting = self.tried.iter().map(|(_, tried)| tried).filter(|tried| !tried.in_flight);
         waiting.filter_map(|tried| tried.again_at).filter(|at| *at > now).min()
     }
 
@@ -190,7 +215,7 @@ pub(crate) fn of_row(now: Instant, node: &Node, row: &Row, has_plan: bool) -> Ve
     if state == Some(InstanceState::Quiescent) {
         duties.push((Duty::Resume(row.instance, row.epoch), now));
     }
-    let last = |duty| node.duties.times.get(&duty).copied();
+    let last = |duty| node.duties.last(duty);
     if let (Some(lease), Some(_)) = (row.lease_ms, state) {
         let every = Duration::from_millis(u64::from(lease)) / RENEWED_AFTER;
         let duty = Duty::Renew(row.instance);

@@ -28,7 +28,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-type Core = Endpoint<Plain, 1280, 64, 64, 4, 256, 16_384>;
+type Core = Endpoint<Plain, 1280, 64, 82_176, 64, 4, 256, 16_384>;
 
 /// The gateway's ends of wires.
 pub(crate) const TAP: InstanceId = InstanceId(100);

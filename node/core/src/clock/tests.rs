@@ -11,7 +11,7 @@ use capmesh_wire::clock::{TimeReply, TimeRequest};
 use core::net::SocketAddr;
 use core::time::Duration;
 
-type Core = Endpoint<Plain, 256, 4, 4, 1, 16, 512>;
+type Core = Endpoint<Plain, 256, 4, 1040, 4, 1, 16, 512>;
 
 const EPOCH: u64 = 1_700_000_000_000_000;
 

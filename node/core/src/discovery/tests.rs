@@ -11,7 +11,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use std::vec::Vec;
 
-type Core = Endpoint<Plain, 256, 4, 4, 1, 16, 512>;
+type Core = Endpoint<Plain, 256, 4, 1040, 4, 1, 16, 512>;
 
 const GROUP: ([u16; 8], u16) = ([0xff02, 0, 0, 0, 0, 0, 0, 0xfd], 5683);
 

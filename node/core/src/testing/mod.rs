@@ -49,7 +49,7 @@ pub(crate) const FLASH: Config = Config {
     write: 1_024,
 };
 
-type Core = Endpoint<ByAddress, MTU, 24, 12, 2, 128, 16_384>;
+type Core = Endpoint<ByAddress, MTU, 24, { 24 * (MTU + 4) }, 12, 2, 128, 16_384>;
 
 /// A request with bodies, as an operator or a gateway makes it.
 pub(crate) struct Asking {

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 pub(crate) use crate::plan::{Plan, Wire, payload, value, with_capsule};
 
-pub(crate) type Core = Endpoint<Plain, 1280, 16, 16, 4, 128, 16_384>;
+pub(crate) type Core = Endpoint<Plain, 1280, 16, 20_544, 16, 4, 128, 16_384>;
 
 /// Where a machine is.
 pub(crate) fn address(machine: u8) -> SocketAddr {

@@ -20,7 +20,7 @@ use core::convert::Infallible;
 use core::net::SocketAddr;
 use std::vec::Vec;
 
-type Side = Endpoint<Plain, 1280, 4, 4, 4, 16, 4608>;
+type Side = Endpoint<Plain, 1280, 4, 5136, 4, 4, 16, 4608>;
 
 /// A number that is kept in CBOR.
 struct Number(u32);

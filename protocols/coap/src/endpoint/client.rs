@@ -29,15 +29,29 @@ enum Change<'a> {
     Deregister,
 }
 
+impl Change<'_> {
+    /// The most bytes that it makes a request longer.
+    const fn longer(self) -> usize {
+        const TOKEN_AND_OPTION_HEADER: usize = 8 + 5;
+        TOKEN_AND_OPTION_HEADER
+            + match self {
+                Self::Nothing => 0,
+                Self::Echo(value) => value.len(),
+                Self::Deregister => 1,
+            }
+    }
+}
+
 impl<
     S: Security,
     const MTU: usize,
     const EXCHANGES: usize,
+    const MESSAGES: usize,
     const UNANSWERED: usize,
     const OBSERVERS: usize,
     const RECENT: usize,
     const REPLIES: usize,
-> Endpoint<S, MTU, EXCHANGES, UNANSWERED, OBSERVERS, RECENT, REPLIES>
+> Endpoint<S, MTU, EXCHANGES, MESSAGES, UNANSWERED, OBSERVERS, RECENT, REPLIES>
 {
     pub(super) fn start_request(
         &mut self,
@@ -57,10 +71,10 @@ impl<
         if to_group && reliability == Reliability::Confirmable {
             return Err(RequestError::ConfirmableMulticast);
         }
-        let slot = self.exchanges.next_free().ok_or(RequestError::Full)?;
+        let slot = self.next_exchange().ok_or(RequestError::Full)?;
         let token = self.new_token(slot);
-        let buffer = self.buffers.get_mut(usize::from(slot)).ok_or(RequestError::Full)?;
-        let mut writer = MessageWriter::new(buffer, kind_of(reliability), code, 0, token)?;
+        let kind = kind_of(reliability);
+        let mut writer = MessageWriter::new(&mut self.scratch, kind, code, 0, token)?;
         build(&mut writer)?;
         let message = writer.into_message();
         let is_observable = OBSERVE && matches!(code, Code::GET | Code::FETCH) && !to_group;
@@ -77,9 +91,9 @@ impl<
             restarts: 0,
             observe: if asks { Observe::Asked } else { Observe::No },
         };
-        let len = u16::try_from(message.as_bytes().len()).map_err(|_| RequestError::Overflow)?;
+        self.messages.put(slot, message.as_bytes());
         let address = self.secret.address(address);
-        self.take_up(address, Purpose::Request(request), len)
+        self.take_up(address, Purpose::Request(request))
     }
 
     pub(super) fn start_ping(&mut self, to: SocketAddr) -> Result<ExchangeId, RequestError> {
@@ -88,22 +102,24 @@ impl<
         }
         let to = self.secret.address(to);
         let id = self.next_id(to);
-        let slot = self.exchanges.next_free().ok_or(RequestError::Full)?;
-        let buffer = self.buffers.get_mut(usize::from(slot)).ok_or(RequestError::Full)?;
-        let writer = MessageWriter::new(buffer, Kind::Confirmable, Code::EMPTY, id, Token::EMPTY)?;
-        let len = u16::try_from(writer.finish()).map_err(|_| RequestError::Overflow)?;
-        self.take_up(to, Purpose::Ping, len)
+        let slot = self.next_exchange().ok_or(RequestError::Full)?;
+        self.messages.put(slot, &Kind::Confirmable.empty_message(id));
+        self.take_up(to, Purpose::Ping)
     }
 
-    /// Starts an exchange whose message is in the buffer of the next free slot.
+    /// The slot for one more exchange, if there is room for a message of any length.
+    pub(super) fn next_exchange(&mut self) -> Option<u16> {
+        self.exchanges.next_free().filter(|_| self.messages.has_room(MTU))
+    }
+
+    /// Starts an exchange whose message is kept for the next free slot.
     pub(super) fn take_up(
         &mut self,
         to: Address,
         purpose: Purpose<S::Peer, S::Binding>,
-        len: u16,
     ) -> Result<ExchangeId, RequestError> {
         let remote = self.remotes.acquire(to).ok_or(RequestError::Full)?;
-        let exchange = Exchange::new(purpose, remote, len);
+        let exchange = Exchange::new(purpose, remote);
         let Some((slot, generation)) = self.exchanges.insert(exchange) else {
             self.remotes.release(remote);
             return Err(RequestError::Full);
@@ -315,32 +331,29 @@ impl<
         true
     }
 
-    /// Takes back a request that was sent: its inner message, with a change, is in the buffer again
+    /// Takes back a request that was sent: its inner message, with a change, is kept again
     /// and the exchange belongs to no queue.
     fn rewrite(&mut self, slot: u16, change: Change<'_>) -> Result<(), SealError> {
         self.settle(slot);
         self.unindex(slot);
         self.timers.clear(super::timers::Timer::Exchange(slot));
         let token = self.new_token(slot);
-        let (Some(exchange), Some(buffer)) =
-            (self.exchanges.get_mut(slot), self.buffers.get_mut(usize::from(slot)))
-        else {
-            return Err(SealError::NoKeys);
-        };
+        let exchange = self.exchanges.get_mut(slot).ok_or(SealError::NoKeys)?;
         let Purpose::Request(request) = &mut exchange.purpose else {
             return Err(SealError::NoKeys);
         };
         exchange.held_until = Instant::ZERO;
         let binding = request.binding.take().ok_or(SealError::NoKeys)?;
-        let outer = buffer.get(..usize::from(exchange.len)).unwrap_or_default();
-        let outer = Message::parse(outer).map_err(|_| SealError::NoKeys)?;
+        let outer = Message::parse(self.messages.get(slot)).map_err(|_| SealError::NoKeys)?;
         let len = self.security.reopen_request(&binding, outer, &mut self.scratch)?;
         let inner = self.scratch.get(..len).unwrap_or_default();
         let inner = Message::parse(inner).map_err(|_| SealError::NoKeys)?;
         if !matches!(change, Change::Deregister) {
             request.token = token;
         }
-        exchange.len = write_changed(inner, request.token, change, buffer)?;
+        let room = self.messages.room(slot, (len + change.longer()).min(MTU));
+        let len = write_changed(inner, request.token, change, room.ok_or(Overflow)?)?;
+        self.messages.shorten(slot, len);
         Ok(())
     }
 }
@@ -363,7 +376,7 @@ fn write_changed(
     token: Token,
     change: Change<'_>,
     buf: &mut [u8],
-) -> Result<u16, Overflow> {
+) -> Result<usize, Overflow> {
     let changed = match change {
         Change::Nothing => None,
         Change::Echo(value) => Some((OptionNumber::ECHO, value)),
@@ -379,7 +392,7 @@ fn write_changed(
         writer.option(number, value)?;
     }
     writer.payload(request.payload())?;
-    u16::try_from(writer.finish()).map_err(|_| Overflow)
+    Ok(writer.finish())
 }
 
 /// Whether a notification is newer than the newest one (RFC 7641 section 3.4): by its sequence

@@ -6,7 +6,7 @@ use super::types::{Failure, ObservationId, Reliability};
 use crate::message::Token;
 use capmesh_wire::Instant;
 
-/// An outgoing message in a slot, whose bytes are in the buffer of the same number.
+/// An outgoing message in a slot, whose bytes are among the messages under the same number.
 #[derive(Debug)]
 pub(super) struct Exchange<P, B> {
     pub(super) purpose: Purpose<P, B>,
@@ -15,9 +15,7 @@ pub(super) struct Exchange<P, B> {
     pub(super) remote: u16,
     /// The next slot in the same queue.
     pub(super) link: u16,
-    /// Length of the message: the inner one before it is sealed, the outer one afterwards.
-    pub(super) len: u16,
-    /// Id of the message that was sent last. The one in the buffer has another id if it is a
+    /// Id of the message that was sent last. The one that is kept has another id if it is a
     /// notification that came after that.
     pub(super) id: u16,
     /// Whether the id is in the index of ids, so that an acknowledgement or reset finds the slot.
@@ -68,7 +66,7 @@ pub(super) enum Purpose<P, B> {
 #[derive(Debug)]
 pub(super) struct Request<P, B> {
     pub(super) peer: P,
-    /// What sealed it; `None` while the buffer has the inner message.
+    /// What sealed it; `None` while the inner message is kept.
     pub(super) binding: Option<B>,
     pub(super) token: Token,
     pub(super) reliability: Reliability,
@@ -99,13 +97,12 @@ impl<P, B> Request<P, B> {
 }
 
 impl<P, B> Exchange<P, B> {
-    pub(super) const fn new(purpose: Purpose<P, B>, remote: u16, len: u16) -> Self {
+    pub(super) const fn new(purpose: Purpose<P, B>, remote: u16) -> Self {
         Self {
             purpose,
             phase: Phase::Queued,
             remote,
             link: NONE,
-            len,
             id: 0,
             indexed: false,
             counted: false,
@@ -261,7 +258,7 @@ mod tests {
     fn exchanges() -> Exchanges {
         let mut exchanges = Exchanges::new();
         for _ in 0..4 {
-            exchanges.insert(Exchange::new(Purpose::Ping, 0, 0)).unwrap();
+            exchanges.insert(Exchange::new(Purpose::Ping, 0)).unwrap();
         }
         exchanges
     }

@@ -40,6 +40,7 @@ mod config;
 mod dedup;
 mod exchange;
 pub(crate) mod hash;
+mod messages;
 mod observe;
 mod outbox;
 mod reliability;
@@ -63,6 +64,7 @@ use core::net::SocketAddr;
 use dedup::{Recent, Replies};
 use exchange::{Exchange, Queue, Remotes};
 use hash::{Address, Secret};
+use messages::Messages;
 use observe::Observer;
 use outbox::{Outbox, Reply};
 use server::Unanswered;
@@ -81,11 +83,11 @@ type Build<'a> = &'a mut dyn FnMut(&mut MessageWriter<'_>) -> Result<(), Overflo
 
 /// An endpoint for a small board: datagrams of up to 1,152 bytes (RFC 7252 section 4.6), 4 exchanges,
 /// 4 requests unanswered, 4 observers.
-pub type BoardEndpoint<S> = Endpoint<S, 1152, 4, 4, 4, 16, 4608>;
+pub type BoardEndpoint<S> = Endpoint<S, 1152, 4, 4624, 4, 4, 16, 4608>;
 
 /// An endpoint for a gateway: datagrams of up to 1,280 bytes, 512 exchanges, 256 requests
 /// unanswered, 1,024 observers. It takes about 1.7 MB: make it where it stays.
-pub type GatewayEndpoint<S> = Endpoint<S, 1280, 512, 256, 1024, 8192, 524_288>;
+pub type GatewayEndpoint<S> = Endpoint<S, 1280, 512, 657_408, 256, 1024, 8192, 524_288>;
 
 /// One CoAP endpoint: client and server at once. See the [module](self) for how to drive it.
 ///
@@ -93,14 +95,19 @@ pub type GatewayEndpoint<S> = Endpoint<S, 1280, 512, 256, 1024, 8192, 524_288>;
 /// - `EXCHANGES`: outgoing messages that wait for something: requests until their response,
 ///   confirmable responses and notifications until their acknowledgement, pings, responses to
 ///   multicast requests until their moment, and (as a client) observations.
+/// - `MESSAGES`: bytes for the messages of exchanges, each with 4 bytes more than it has when it is
+///   sealed; an observation keeps its request. At least one `MTU` and 4; with as much for each of
+///   `EXCHANGES` there is always room, with less, new exchanges are refused as
+///   [`RequestError::Full`] while it is taken, and one that grows when it is sealed ends with
+///   [`SealError::Overflow`](crate::security::SealError::Overflow).
 /// - `UNANSWERED`: incoming requests that the application has not answered.
 /// - `OBSERVERS`: observations that this side serves.
 /// - `RECENT`: messages remembered to find duplicates.
 /// - `REPLIES`: bytes for replies, kept to answer duplicates of confirmable requests; at least two
 ///   `MTU`s if the security layer authenticates, else one.
 ///
-/// RAM on a 64-bit machine, with [`Plain`](crate::security::Plain): `MTU` + 200 bytes for each
-/// exchange, 152 for each request unanswered, 136 for each observer, 24 to 40 for each recent
+/// RAM on a 64-bit machine, with [`Plain`](crate::security::Plain): 200 bytes for each exchange
+/// beside `MESSAGES`, 152 for each request unanswered, 136 for each observer, 24 to 40 for each recent
 /// message. It is made by value: making a large one needs stack for it, several times over in a debug
 /// build.
 // In this order because small offsets take fewer bytes of code.
@@ -110,6 +117,7 @@ pub struct Endpoint<
     S: Security,
     const MTU: usize,
     const EXCHANGES: usize,
+    const MESSAGES: usize,
     const UNANSWERED: usize,
     const OBSERVERS: usize,
     const RECENT: usize,
@@ -141,8 +149,8 @@ pub struct Endpoint<
     security: S,
 
     replies: Replies<REPLIES>,
-    /// The message of the exchange in the slot of the same number.
-    buffers: [[u8; MTU]; EXCHANGES],
+    /// The message of each exchange: the inner one before it is sealed, the outer one afterwards.
+    messages: Messages<MTU, MESSAGES, EXCHANGES>,
     /// Where inner messages are written before they are sealed.
     scratch: [u8; MTU],
 }
@@ -151,15 +159,13 @@ impl<
     S: Security,
     const MTU: usize,
     const EXCHANGES: usize,
+    const MESSAGES: usize,
     const UNANSWERED: usize,
     const OBSERVERS: usize,
     const RECENT: usize,
     const REPLIES: usize,
-> Endpoint<S, MTU, EXCHANGES, UNANSWERED, OBSERVERS, RECENT, REPLIES>
+> Endpoint<S, MTU, EXCHANGES, MESSAGES, UNANSWERED, OBSERVERS, RECENT, REPLIES>
 {
-    /// As a constant it is cleared where it comes to lie; as an expression, on the stack first.
-    const EMPTY_BUFFERS: [[u8; MTU]; EXCHANGES] = [[0; MTU]; EXCHANGES];
-
     /// An endpoint with nothing going on.
     ///
     /// `seed` makes tokens, message ids and jitter. It has to be 16 bytes of a cryptographically
@@ -170,6 +176,8 @@ impl<
         const {
             assert!(MTU >= 64 && MTU <= u16::MAX as usize, "a datagram has 64 to 65,535 bytes");
             assert!(EXCHANGES > 0 && UNANSWERED > 0, "both roles need room");
+            assert!(MESSAGES >= messages::HEADER + MTU, "a message can be as long as a datagram");
+            assert!(MESSAGES < u32::MAX as usize, "32 bits say where a message lies");
             let rings = if S::AUTHENTICATES { 2 } else { 1 };
             assert!(REPLIES >= rings * MTU, "a reply can be as long as a datagram");
         }
@@ -191,7 +199,7 @@ impl<
             timers: Timers::new(),
             ids,
             exchanges: Table::new(),
-            buffers: Self::EMPTY_BUFFERS,
+            messages: Messages::EMPTY,
             by_id: Chains::new(),
             remotes: Remotes::new(),
             held: Queue::new(),

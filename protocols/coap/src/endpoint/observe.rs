@@ -58,11 +58,12 @@ impl<
     S: Security,
     const MTU: usize,
     const EXCHANGES: usize,
+    const MESSAGES: usize,
     const UNANSWERED: usize,
     const OBSERVERS: usize,
     const RECENT: usize,
     const REPLIES: usize,
-> Endpoint<S, MTU, EXCHANGES, UNANSWERED, OBSERVERS, RECENT, REPLIES>
+> Endpoint<S, MTU, EXCHANGES, MESSAGES, UNANSWERED, OBSERVERS, RECENT, REPLIES>
 {
     pub(super) fn take_observer(&mut self, to: Responder) -> Result<ObservationId, ObserveError> {
         if !OBSERVE {
@@ -151,7 +152,7 @@ impl<
     }
 
     /// Whether a notification is confirmable, and the slot of its exchange then.
-    fn notification_way(&self, slot: u16, reliability: Reliability) -> Way {
+    fn notification_way(&mut self, slot: u16, reliability: Reliability) -> Way {
         let Some(observer) = self.observers.get(slot) else { return Way::Once };
         if observer.outstanding != NONE {
             return Way::Confirmable(observer.outstanding);
@@ -163,10 +164,8 @@ impl<
             || !is_known
             || observer.unconfirmed.saturating_add(1) >= self.config.confirm_every
             || self.now >= observer.confirmed_at + self.config.confirm_within;
-        match self.exchanges.next_free() {
-            Some(free) if due => Way::Confirmable(free),
-            _ => Way::Once,
-        }
+        let exchange = if due { self.next_exchange() } else { None };
+        exchange.map_or(Way::Once, Way::Confirmable)
     }
 
     /// Writes the inner notification to the scratch and returns its length.
@@ -213,18 +212,15 @@ impl<
         len: usize,
     ) -> Result<(), RespondError> {
         let binding = self.observers.get(slot).ok_or(RespondError::Gone)?.binding.clone();
-        let sealed = self.seal_exchange(exchange, &binding, Answer::Notification, len)?;
+        self.seal_exchange(exchange, &binding, Answer::Notification, len)?;
         let observer = self.observers.get_mut(slot).ok_or(RespondError::Gone)?;
         if observer.outstanding == NONE {
             observer.outstanding = exchange;
             observer.unconfirmed = 0;
             observer.confirmed_at = self.now;
             let address = observer.address;
-            let taken = self.take_up(address, Purpose::Notification(slot), sealed);
+            let taken = self.take_up(address, Purpose::Notification(slot));
             return taken.map(drop).map_err(|_| RespondError::Overflow);
-        }
-        if let Some(exchange) = self.exchanges.get_mut(exchange) {
-            exchange.len = sealed;
         }
         Ok(())
     }

@@ -17,11 +17,12 @@ impl<
     S: Security,
     const MTU: usize,
     const EXCHANGES: usize,
+    const MESSAGES: usize,
     const UNANSWERED: usize,
     const OBSERVERS: usize,
     const RECENT: usize,
     const REPLIES: usize,
-> Endpoint<S, MTU, EXCHANGES, UNANSWERED, OBSERVERS, RECENT, REPLIES>
+> Endpoint<S, MTU, EXCHANGES, MESSAGES, UNANSWERED, OBSERVERS, RECENT, REPLIES>
 {
     /// The next message id towards an address. Addresses share `EXCHANGES` counters, so that the ids
     /// of one do not come round because there are many others.
@@ -121,6 +122,7 @@ impl<
         self.unindex(slot);
         self.timers.clear(Timer::Exchange(slot));
         self.remotes.release(remote);
+        self.messages.release(slot);
         self.exchanges.remove(slot)
     }
 
@@ -273,17 +275,19 @@ impl<
         }
     }
 
-    /// Writes the message in a slot's buffer to `buf`, unless too much has gone to an address that
+    /// Writes the message of a slot to `buf`, unless too much has gone to an address that
     /// is not verified, and notes its id.
     fn transmit(&mut self, slot: u16, buf: &mut [u8]) -> Option<Output> {
         let exchange = self.exchanges.get_mut(slot)?;
-        let message = self.buffers.get(usize::from(slot))?.get(..usize::from(exchange.len))?;
-        let Some(budget) = exchange.budget.checked_sub(u32::from(exchange.len)) else {
-            count(&mut self.stats.withheld);
-            return None;
-        };
+        let message = self.messages.get(slot);
         if exchange.budget != u32::MAX {
-            exchange.budget = budget;
+            let left =
+                u32::try_from(message.len()).ok().and_then(|n| exchange.budget.checked_sub(n));
+            let Some(left) = left else {
+                count(&mut self.stats.withheld);
+                return None;
+            };
+            exchange.budget = left;
         }
         let remote = self.remotes.get(exchange.remote)?;
         let (id, address) = (id_of(message), remote.address);
@@ -341,8 +345,7 @@ impl<
             observer.is_reachable = true;
             observer.heard = self.now;
         }
-        let buffer = self.buffers.get(usize::from(slot)).map_or(&[][..], |buffer| &buffer[..]);
-        if id_of(buffer) == id {
+        if id_of(self.messages.get(slot)) == id {
             if let Some(observer) = observer.and_then(|slot| self.observers.get_mut(slot)) {
                 observer.outstanding = super::table::NONE;
             }
@@ -383,34 +386,28 @@ impl<
         self.reply(to, Reply::Empty(Kind::Reset, message.id()));
     }
 
-    /// Seals the request in a slot's buffer in place, by way of `buf`.
+    /// Seals the request of a slot, by way of `buf`.
     #[inline(never)]
     fn seal_request(&mut self, slot: u16, buf: &mut [u8]) -> Result<(), SealError> {
         let id = match self.exchanges.get(slot).and_then(|e| self.remotes.get(e.remote)) {
             Some(remote) => self.next_id(remote.address),
             None => return Err(SealError::NoPeer),
         };
-        let (Some(exchange), Some(buffer)) =
-            (self.exchanges.get_mut(slot), self.buffers.get_mut(usize::from(slot)))
-        else {
-            return Err(SealError::NoPeer);
-        };
+        let exchange = self.exchanges.get_mut(slot).ok_or(SealError::NoPeer)?;
         let Purpose::Request(request) = &mut exchange.purpose else {
             return Err(SealError::NoPeer);
         };
-        let inner = buffer.get_mut(..usize::from(exchange.len)).ok_or(SealError::Overflow)?;
-        if let Some(bytes) = inner.get_mut(2..4) {
-            bytes.copy_from_slice(&id.to_be_bytes());
-        }
-        let inner = Message::parse(inner).map_err(|_| SealError::Overflow)?;
+        self.messages.set_id(slot, id);
+        let inner = Message::parse(self.messages.get(slot)).map_err(|_| SealError::Overflow)?;
         let longest = buf.len().min(MTU);
         let out = buf.get_mut(..longest).unwrap_or_default();
         let sealed = self.security.seal_request(self.now, request.peer, inner, out)?;
         let Sealed { len, address, binding } = sealed;
         request.binding = Some(binding);
         let outer = out.get(..len).ok_or(SealError::Overflow)?;
-        buffer.get_mut(..len).ok_or(SealError::Overflow)?.copy_from_slice(outer);
-        exchange.len = u16::try_from(len).map_err(|_| SealError::Overflow)?;
+        if !self.messages.put(slot, outer) {
+            return Err(SealError::Overflow);
+        }
         self.redirect(slot, address);
         Ok(())
     }

@@ -46,11 +46,12 @@ impl<
     S: Security,
     const MTU: usize,
     const EXCHANGES: usize,
+    const MESSAGES: usize,
     const UNANSWERED: usize,
     const OBSERVERS: usize,
     const RECENT: usize,
     const REPLIES: usize,
-> Endpoint<S, MTU, EXCHANGES, UNANSWERED, OBSERVERS, RECENT, REPLIES>
+> Endpoint<S, MTU, EXCHANGES, MESSAGES, UNANSWERED, OBSERVERS, RECENT, REPLIES>
 {
     #[inline(never)]
     pub(super) fn on_request<'b>(
@@ -263,7 +264,9 @@ impl<
             self.leave_unanswered(to);
             return Ok(());
         }
-        let way = self.way_of(unanswered);
+        let (kind, via, is_acknowledged) =
+            (unanswered.kind, unanswered.via, unanswered.acknowledged);
+        let way = self.way_of(kind, via, is_acknowledged);
         let len = self.write_response(to.slot, way, code, build)?;
         let outcome = match way {
             Way::Piggybacked | Way::NonConfirmable => self.send_reply(to.slot, way, len),
@@ -281,11 +284,11 @@ impl<
     }
 
     /// How the response to a request travels.
-    fn way_of(&self, unanswered: &Unanswered<S::Peer, S::Binding>) -> Way {
-        match (unanswered.kind, unanswered.via) {
+    fn way_of(&mut self, kind: Kind, via: Via, is_acknowledged: bool) -> Way {
+        match (kind, via) {
             (_, via) if via.is_group() => Way::AtLeisure,
-            (Kind::Confirmable, _) if !unanswered.acknowledged => Way::Piggybacked,
-            (Kind::Confirmable, _) if self.exchanges.next_free().is_some() => Way::Separate,
+            (Kind::Confirmable, _) if !is_acknowledged => Way::Piggybacked,
+            (Kind::Confirmable, _) if self.next_exchange().is_some() => Way::Separate,
             _ => Way::NonConfirmable,
         }
     }
@@ -347,12 +350,12 @@ impl<
             _ => Purpose::Response(unanswered.observation),
         };
         let binding = unanswered.binding.clone();
-        let Some(free) = self.exchanges.next_free() else {
+        let Some(free) = self.next_exchange() else {
             count(&mut self.stats.no_room);
             return Ok(());
         };
-        let sealed = self.seal_exchange(free, &binding, Answer::First, len)?;
-        let Ok(exchange) = self.take_up(address, purpose, sealed) else { return Ok(()) };
+        self.seal_exchange(free, &binding, Answer::First, len)?;
+        let Ok(exchange) = self.take_up(address, purpose) else { return Ok(()) };
         if let Some(exchange) = self.exchanges.get_mut(exchange.slot) {
             exchange.budget = budget;
         }
@@ -378,19 +381,20 @@ impl<
         Ok(self.replies.commit(class, sealed.map_err(RespondError::Security)?))
     }
 
-    /// Seals the response of this length in the scratch into the buffer of an exchange.
+    /// Seals the response of this length in the scratch as the message of an exchange.
     pub(super) fn seal_exchange(
         &mut self,
         slot: u16,
         binding: &S::Binding,
         role: Answer,
         len: usize,
-    ) -> Result<u16, RespondError> {
+    ) -> Result<(), RespondError> {
         let inner = written(&self.scratch, len)?;
-        let buffer = self.buffers.get_mut(usize::from(slot)).ok_or(RespondError::Overflow)?;
-        let sealed = self.security.seal_response(self.now, binding, role, inner, buffer);
-        let sealed = sealed.map_err(RespondError::Security)?;
-        u16::try_from(sealed).map_err(|_| RespondError::Overflow)
+        let longest = (len + S::OVERHEAD).min(MTU);
+        let room = self.messages.room(slot, longest).ok_or(RespondError::Overflow)?;
+        let sealed = self.security.seal_response(self.now, binding, role, inner, room);
+        self.messages.shorten(slot, sealed.map_err(RespondError::Security)?);
+        Ok(())
     }
 
     /// Answers a request in the name of the security layer: `build` starts from a writer of code

@@ -27,7 +27,7 @@ use capmesh_wire::Instant;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-pub(crate) type Core<S> = Endpoint<S, 256, 4, 3, 3, 16, 2048>;
+pub(crate) type Core<S> = Endpoint<S, 256, 4, 1040, 3, 3, 16, 2048>;
 
 /// The other side, played by the test.
 pub(crate) fn peer() -> SocketAddr {

@@ -20,7 +20,7 @@ use super::site::Site;
 pub const MTU: usize = 1280;
 pub const LATENCY: Duration = Duration::from_millis(10);
 
-type Peer = Endpoint<Plain, MTU, 8, 8, 8, 64, 16384>;
+type Peer = Endpoint<Plain, MTU, 8, { 8 * (MTU + 4) }, 8, 8, 64, 16384>;
 
 /// What the link does to a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -27,8 +27,16 @@ pub(crate) const MTU: usize = 512;
 pub(crate) const N: usize = 4;
 pub(crate) const H: usize = 4;
 
-pub(crate) type Core<const N: usize, const H: usize> =
-    SecureEndpoint<Sessions<SharedRoster, Dice, N, H>, MTU, 12, 12, 4, 256, 16_384>;
+pub(crate) type Core<const N: usize, const H: usize> = SecureEndpoint<
+    Sessions<SharedRoster, Dice, N, H>,
+    MTU,
+    12,
+    { 12 * (MTU + 4) },
+    12,
+    4,
+    256,
+    16_384,
+>;
 
 /// A roster that all nodes of a test share and the test may change.
 #[derive(Clone, Debug, Default)]

@@ -21,7 +21,8 @@ use std::time::Duration;
 
 const MTU: usize = 1280;
 
-type Link = SecureEndpoint<Sessions<Members, OsRng, 1, 1>, MTU, 6, 1, 1, 8, 2_560>;
+type Link =
+    SecureEndpoint<Sessions<Members, OsRng, 1, 1>, MTU, 6, { 6 * (MTU + 4) }, 1, 1, 8, 2_560>;
 
 /// No-Response (RFC 7967): no response of any class is wanted.
 const NO_RESPONSE: u32 = 26;

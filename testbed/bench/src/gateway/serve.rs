@@ -25,8 +25,16 @@ use tokio::sync::mpsc;
 const MTU: usize = 1280;
 
 /// Of the size that the gateway's own has for 1,000 nodes (`gateway/core/src/endpoint.rs`).
-type Link =
-    SecureEndpoint<Sessions<Members, OsRng, 1_024, 64>, MTU, 4_096, 2_560, 16, 16_384, 1_048_576>;
+type Link = SecureEndpoint<
+    Sessions<Members, OsRng, 1_024, 64>,
+    MTU,
+    4_096,
+    786_432,
+    2_560,
+    16,
+    8_192,
+    262_144,
+>;
 
 /// Datagrams that are taken before anything else is done.
 const AT_ONCE: usize = 64;

@@ -214,7 +214,7 @@ struct Body {
 struct World<'a> {
     feed: Feed<'a>,
     now: Instant,
-    core: Box<Endpoint<ByAddress, MTU, 6, 8, 1, 16, 4_096>>,
+    core: Box<Endpoint<ByAddress, MTU, 6, { 6 * (MTU + 4) }, 8, 1, 16, 4_096>>,
     server: Server<Peer, 1, 3, 64>,
     nor: Nor,
     store: Store,

@@ -13,7 +13,7 @@ use core::time::Duration;
 
 const MTU: usize = 256;
 
-type Unsecured = Endpoint<Plain, MTU, 4, 3, 3, 8, 1024>;
+type Unsecured = Endpoint<Plain, MTU, 4, { 2 * (MTU + 4) }, 3, 3, 8, 1024>;
 
 impl Core for Unsecured {
     type Peer = SocketAddr;

@@ -159,7 +159,7 @@ struct Known {
 struct World<'a> {
     feed: Feed<'a>,
     now: Instant,
-    core: Box<Endpoint<Plain, MTU, 6, 5, 2, 16, 4096>>,
+    core: Box<Endpoint<Plain, MTU, 6, { 6 * (MTU + 4) }, 5, 2, 16, 4096>>,
     server: Server<SocketAddr, 2, 1, 64>,
     router: Router,
     known: BTreeMap<u32, Known>,

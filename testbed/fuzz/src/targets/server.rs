@@ -97,7 +97,7 @@ impl Policy for Anywhere {
 struct World<'a> {
     feed: Feed<'a>,
     now: Instant,
-    core: Box<Endpoint<Relaying<Plain>, MTU, 6, 5, 5, 8, 2048>>,
+    core: Box<Endpoint<Relaying<Plain>, MTU, 6, { 6 * (MTU + 4) }, 5, 5, 8, 2048>>,
     server: Server<Hop<SocketAddr>, OBSERVERS, 2, 300>,
     relay: Relay<RELAYED>,
     thing: Thing,

@@ -16,7 +16,7 @@ use core::time::Duration;
 
 const MTU: usize = 512;
 
-type Secured = SecureEndpoint<Sessions<Members, Dice, 2, 2>, MTU, 5, 4, 2, 16, 2048>;
+type Secured = SecureEndpoint<Sessions<Members, Dice, 2, 2>, MTU, 5, { 5 * (MTU + 4) }, 4, 2, 16, 2048>;
 
 struct Members([Entry; 2]);
 

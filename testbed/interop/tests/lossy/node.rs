@@ -23,7 +23,8 @@ use std::time::Duration;
 
 pub(crate) const MTU: usize = 1280;
 
-type Core = SecureEndpoint<Sessions<Members, Dice, 4, 4>, MTU, 16, 16, 1, 256, 16_384>;
+type Core =
+    SecureEndpoint<Sessions<Members, Dice, 4, 4>, MTU, 16, { 16 * (MTU + 4) }, 16, 1, 256, 16_384>;
 
 /// The two of them.
 #[derive(Clone, Debug)]

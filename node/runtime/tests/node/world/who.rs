@@ -16,10 +16,12 @@ use std::net::SocketAddr;
 pub(crate) const MTU: usize = 1280;
 
 /// The endpoint of the gateway.
-pub(crate) type Core = SecureEndpoint<Sessions<Members, Dice, 8, 4>, MTU, 24, 16, 8, 128, 16_384>;
+pub(crate) type Core =
+    SecureEndpoint<Sessions<Members, Dice, 8, 4>, MTU, 24, { 24 * (MTU + 4) }, 16, 8, 128, 16_384>;
 
 /// The endpoint of a node.
-pub(crate) type NodeCore = RelayEndpoint<Members, Dice, 8, 4, MTU, 24, 16, 8, 128, 16_384, 4>;
+pub(crate) type NodeCore =
+    RelayEndpoint<Members, Dice, 8, 4, MTU, 24, { 24 * (MTU + 4) }, 16, 8, 128, 16_384, 4>;
 
 /// The seeds of a test with chance in it: `CAPMESH_SEEDS=100..200` asks for others than the usual.
 pub(crate) fn seeds(usual: u64) -> std::ops::Range<u64> {

@@ -23,7 +23,7 @@ pub type Peers<const N: usize> = Sessions<&'static [Entry], Weak, N, 1>;
 const OBSERVERS: usize = if cfg!(feature = "full") { 4 } else { 0 };
 
 /// An endpoint of the size of [`capmesh_coap::endpoint::BoardEndpoint`].
-pub type Board = SecureEndpoint<Peers<4>, MTU, 4, 4, OBSERVERS, 16, 4608>;
+pub type Board = SecureEndpoint<Peers<4>, MTU, 4, { 4 * (MTU + 4) }, 4, OBSERVERS, 16, 4608>;
 
 #[inline(never)]
 pub fn start(

@@ -18,7 +18,7 @@ use rand_core::{CryptoRng, RngCore};
 pub const MTU: usize = 1152;
 
 /// The endpoint of a board, and of the gateway.
-pub type Core = SecureEndpoint<Sessions<Members, Dice, 4, 2>, MTU, 8, 8, 4, 32, 8192>;
+pub type Core = SecureEndpoint<Sessions<Members, Dice, 4, 2>, MTU, 8, { 8 * (MTU + 4) }, 8, 4, 32, 8192>;
 
 /// SplitMix64: good enough to measure with.
 pub struct Dice(pub u64);
