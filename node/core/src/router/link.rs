@@ -44,6 +44,7 @@ pub(super) struct Flight {
     pub(super) exchange: ExchangeId,
     pub(super) first: Seq,
     pub(super) end: Seq,
+    pub(super) sent: Instant,
 }
 
 impl Flight {

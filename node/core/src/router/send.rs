@@ -20,6 +20,10 @@ const NO_RESPONSE: u32 = 26;
 /// How long to wait when the endpoint has no room for another request.
 const CROWDED: Duration = Duration::from_millis(100);
 
+/// What an answer may take beside [`Config::ack_patience`](super::Config::ack_patience), after which the other
+/// side says what it has whatever that is: three retransmissions.
+const ON_THE_WAY: Duration = Duration::from_secs(20);
+
 /// Moves that are remembered until they are told.
 const MOVES: usize = 8;
 
@@ -57,8 +61,12 @@ impl Router {
         let Some(instance) = self.instances.get_mut(at) else { return true };
         let released = instance.released_of(number);
         let Some(link) = instance.links.get_mut(number) else { return true };
+        let mut void = None;
         match said {
-            Said::Acked(ack) => link.acked(now, flight, ack, released, (least, most)),
+            Said::Acked(ack) => {
+                void = link.void(flight, ack, least);
+                link.acked(now, flight, ack, released, (least, most));
+            }
             Said::Retry(wait, _) => link.back_off(now, wait, least, most),
             Said::Smaller => {
                 link.batch_bytes = (link.batch_bytes / 2).max(SMALLEST);
@@ -66,10 +74,11 @@ impl Router {
             }
         }
         let below = link.next;
+        let is_void = |f: &Flight| void.is_some_and(|up_to| f.sent <= up_to);
+        let is_over = |f: &Flight| !f.is_skip() && (f.end <= below || is_void(f));
         let flights = &mut link.flights;
-        let landed = flights.iter().filter(|f| !f.is_skip() && f.end <= below);
-        self.cancelled.extend(landed.map(|flight| flight.exchange));
-        flights.retain(|flight| flight.is_skip() || flight.end > below);
+        self.cancelled.extend(flights.iter().filter(|f| is_over(f)).map(|f| f.exchange));
+        flights.retain(|flight| !is_over(flight));
         instance.trim();
         true
     }
@@ -115,6 +124,7 @@ impl Router {
                 out.ignore(now, responder);
             }
             self.forget_released(now);
+            self.give_up_late(now);
             self.poll_requests(now, out, peer);
             self.poll_links(now, out, peer);
             self.answer_held(now, out);
@@ -151,8 +161,38 @@ impl Router {
             State::Released(_, until) => Some(until),
             _ => None,
         });
-        let others = [self.held_timeout(), self.requests_timeout()].into_iter().flatten();
-        retries.chain(released).chain(others).min()
+        let others = [self.held_timeout(), self.requests_timeout(), self.late_timeout()];
+        retries.chain(released).chain(others.into_iter().flatten()).min()
+    }
+
+    /// When the first of the batches on their way is late. Those of `latest` wires get no answer.
+    fn late_timeout(&self) -> Option<Instant> {
+        let links = self.instances.iter().flat_map(|instance| &instance.links);
+        let flights = links.filter(|link| link.every).flat_map(|link| &link.flights);
+        flights
+            .map(|flight| flight.sent)
+            .min()
+            .map(|sent| sent + self.config.ack_patience + ON_THE_WAY)
+    }
+
+    /// Waits no longer for answers that should have come: who took these batches has lost them with its
+    /// power. They go once more; who has them drops them.
+    fn give_up_late(&mut self, now: Instant) {
+        let Self { instances, cancelled, config, .. } = self;
+        let links = instances.iter_mut().flat_map(|instance| &mut instance.links);
+        for link in links.filter(|link| link.every) {
+            let is_late = |f: &Flight| f.sent + config.ack_patience + ON_THE_WAY <= now;
+            let late = link.flights.iter().filter(|flight| is_late(flight));
+            let (count, skip) = late.fold((0, false), |(n, skip), f| {
+                cancelled.push(f.exchange);
+                (n + 1, skip || f.is_skip())
+            });
+            if count > 0 {
+                link.flights.retain(|flight| !is_late(flight));
+                link.skip |= skip;
+                link.back_off(now, None, config.retry_min, config.retry_max);
+            }
+        }
     }
 
     fn forget_released(&mut self, now: Instant) {
@@ -235,7 +275,7 @@ impl Router {
         match sent {
             Ok(exchange) => {
                 link.skip &= first != end;
-                link.flights.push(Flight { exchange, first, end });
+                link.flights.push(Flight { exchange, first, end, sent: now });
                 return true;
             }
             Err(RequestError::Full) => link.retry_at = Some(now + CROWDED),
@@ -289,7 +329,7 @@ impl Router {
         });
         match sent {
             Ok(exchange) => {
-                link.flights.push(Flight { exchange, first: seq, end: seq.next() });
+                link.flights.push(Flight { exchange, first: seq, end: seq.next(), sent: now });
                 link.next = seq.next();
                 link.go_on();
             }
@@ -380,6 +420,22 @@ impl Said {
 }
 
 impl Link {
+    /// Up to when requests were sent that the other side has nothing of, as an acknowledgement shows: it has
+    /// begun anew since, and their answers may be lost for good. What they brought goes once more; who has
+    /// had it after all drops it.
+    fn void(&self, flight: Flight, ack: Ack, least: Duration) -> Option<Instant> {
+        if ack.next != self.next {
+            return None;
+        }
+        if flight.is_skip() {
+            // It goes on from where it was told to.
+            return Some(flight.sent);
+        }
+        // What was sent shortly before may have been overtaken.
+        let before = flight.sent.as_micros().checked_sub(least.as_micros().try_into().ok()?)?;
+        (self.next < flight.first).then_some(Instant::from_micros(before))
+    }
+
     /// Takes an acknowledgement of a batch.
     fn acked(
         &mut self,

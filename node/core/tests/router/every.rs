@@ -132,6 +132,59 @@ fn across_crashes_at_any_step() {
     }
 }
 
+/// Has the sink's machine fall over again and again while what it has taken is being written, so that the
+/// source waits for answers that never come, and leaves it alone for so long then. The source publishes this
+/// often; as `forgets` says, the machine loses what it had written before, too. What was published and had.
+fn taken_in_vain(seed: u64, millis: u64, forgets: bool, wait: u64) -> (Vec<u64>, Vec<u64>) {
+    let plan = Plan::new(&[(SOURCE, 1), (SINK, 2)], &[Wire::every(SOURCE, SINK)]);
+    let config = Config::default();
+    let source = Kind::Source { every: Duration::from_millis(millis), until: BUSY };
+    let kinds = [(SOURCE, source), (SINK, Kind::Sink)].into();
+    let mut world = world(seed, Faults::NONE, 2, &plan, &kinds, &config, Life::EASY);
+    for boot in 2.. {
+        let sink = world.machines.get_mut(&address(2)).unwrap();
+        sink.life.write = Duration::from_secs(100);
+        if forgets {
+            sink.flash.records.clear();
+        }
+        world.run_until(world.now + Duration::from_millis(4_500));
+        crash(&mut world, 2, boot, &plan, &config);
+        world.machines.get_mut(&address(2)).unwrap().life = Life::EASY;
+        world.run_until(world.now + Duration::from_secs(wait));
+        if world.now > BUSY {
+            break;
+        }
+    }
+    let had = running(&world, &plan, SINK).memory.had.iter().map(|(_, value)| *value).collect();
+    (running(&world, &plan, SOURCE).memory.published.clone(), had)
+}
+
+#[test]
+fn what_was_taken_in_vain_comes_again_as_soon_as_another_batch_shows_it() {
+    for seed in seeds() {
+        let (published, had) = taken_in_vain(seed, 3_000, false, 8);
+        assert!(published == had, "seed {seed}: {published:x?} {had:x?}");
+        let (published, had) = taken_in_vain(seed, 3_000, true, 8);
+        assert!(
+            !had.is_empty() && published.ends_with(&had),
+            "seed {seed}: {published:x?} {had:x?}"
+        );
+    }
+}
+
+#[test]
+fn what_was_taken_in_vain_comes_again_when_its_answer_is_late() {
+    for seed in seeds() {
+        let (published, had) = taken_in_vain(seed, 70, false, 70);
+        assert!(published == had, "seed {seed}: {published:x?} {had:x?}");
+        let (published, had) = taken_in_vain(seed, 70, true, 70);
+        assert!(
+            !had.is_empty() && published.ends_with(&had),
+            "seed {seed}: {published:x?} {had:x?}"
+        );
+    }
+}
+
 #[test]
 fn on_one_node_across_crashes() {
     for seed in seeds() {
