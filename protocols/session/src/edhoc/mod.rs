@@ -36,6 +36,8 @@ mod error;
 mod identifier;
 mod initiator;
 mod keys;
+#[cfg(feature = "test-util")]
+pub mod known;
 mod message;
 mod responder;
 mod schedule;

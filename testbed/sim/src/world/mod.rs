@@ -18,6 +18,7 @@ use capmesh_node::flash::nor::Tear;
 use capmesh_node::trace::print;
 use capmesh_node::{Config, Input};
 use capmesh_oscore::witness;
+use capmesh_session::edhoc::known;
 use capmesh_wire::Instant;
 use schedule::{Happening, Schedule};
 use std::net::SocketAddr;
@@ -131,6 +132,7 @@ impl World {
     /// Nobody but a gateway and a registry, which are off.
     fn dark(seed: u64, nodes: Host) -> Self {
         witness::begin();
+        known::begin();
         let dice = Dice(seed);
         let mut net = Net::new(dice.fork(NET));
         [GATEWAY, REGISTRY].into_iter().for_each(|host| net.attach(host));
