@@ -13,7 +13,7 @@ use capmesh_wire::cbor::List;
 use capmesh_wire::control::{Command, Install, Release, Renew, Start, Target};
 use capmesh_wire::log::Level;
 use capmesh_wire::{
-    Digest, InstanceId, Instant, NodeId, Role, cbor, content_format, limits, paths,
+    Digest, InstanceId, Instant, NodeId, cbor, content_format, limits, paths,
 };
 
 /// Bytes of a command: its row is the longest part.
@@ -175,8 +175,7 @@ impl Gateway {
 
     /// Whom to ask for a capsule: nodes that have it, then registries.
     pub(super) fn sources(&self, capsule: &Digest, except: NodeId) -> Vec<NodeId> {
-        let registries = self.members.with_role(Role::Registry);
-        let registries = registries.into_iter().take(REGISTRIES);
+        let registries = self.members.registries().iter().copied().take(REGISTRIES);
         let most = limits::SOURCES - registries.len();
         let holders = self.nodes.iter().filter(|node| node.is_up() && node.id != except);
         let holders = holders.filter(|node| node.holds(capsule)).map(|node| node.id);

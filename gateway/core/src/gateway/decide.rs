@@ -17,7 +17,7 @@ use crate::rows::Row;
 use crate::store::{Key, Store, Table};
 use capmesh_wire::message::Stream;
 use capmesh_wire::plan::Failover;
-use capmesh_wire::{Digest, InstanceId, Instant, NodeId, Revision, Role};
+use capmesh_wire::{Digest, InstanceId, Instant, NodeId, Revision};
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,6 +51,7 @@ pub(super) struct Planned {
     stale: bool,
     /// When to decide anew.
     decide_at: Option<Instant>,
+    memory: plan::Memory,
     /// When nodes last came or went.
     unrest: Option<Instant>,
     /// Owners of rows that are not of the site any more, and since when that is known: nobody has renewed
@@ -186,9 +187,13 @@ impl Gateway {
     pub(super) fn advance_plan(&mut self, now: Instant) {
         if self.planned.decide_at.is_some_and(|at| at <= now) {
             self.planned.decide_at = None;
-            let decision = self.decide(&self.pipelines, &self.pins);
+            let mut memory = core::mem::take(&mut self.planned.memory);
+            let current = self.current();
+            let decision = self.with_site(&self.pipelines, &self.pins, |site| {
+                plan::decide_again(site, current, &mut memory)
+            });
+            self.planned.memory = memory;
             self.apply(now, decision, Why::Changed);
-            self.planned.stale = true;
         }
         if self.planned.stale {
             self.write(now);
@@ -201,8 +206,12 @@ impl Gateway {
         pipelines: &BTreeMap<String, Pipeline>,
         pinned: &BTreeMap<InstanceName, NodeId>,
     ) -> Decision {
-        let current = Current { rows: &self.rows, ends: &self.ends, next: self.next };
+        let current = self.current();
         self.with_site(pipelines, pinned, |site| plan::decide(site, current))
+    }
+
+    const fn current(&self) -> Current<'_> {
+        Current { rows: &self.rows, ends: &self.ends, next: self.next }
     }
 
     /// The site, as it is.
@@ -488,8 +497,8 @@ impl Gateway {
     fn services(&self) -> Vec<(NodeId, Vec<SocketAddr>)> {
         let mut services = vec![(self.id, self.config.addresses.clone())];
         if let Some(address) = self.config.registry {
-            let registries = self.members.with_role(Role::Registry).into_iter().take(REGISTRIES);
-            services.extend(registries.map(|id| (id, vec![address])));
+            let registries = self.members.registries().iter().take(REGISTRIES);
+            services.extend(registries.map(|id| (*id, vec![address])));
         }
         services
     }

@@ -9,7 +9,7 @@ use capmesh_coap::Code;
 use capmesh_session::Peer;
 use capmesh_wire::log::Level;
 use capmesh_wire::text::CapsuleVersion;
-use capmesh_wire::{CapsuleRef, Digest, Instant, NodeId, Revision, Role, content_format, paths};
+use capmesh_wire::{CapsuleRef, Digest, Instant, NodeId, Revision, content_format, paths};
 use core::time::Duration;
 use std::collections::BTreeSet;
 
@@ -75,7 +75,7 @@ impl Purpose {
 impl Gateway {
     /// The registry that is asked, with a place among the sessions.
     pub(super) fn registry_peer(&mut self, now: Instant) -> Option<Peer> {
-        let all = self.members.with_role(Role::Registry);
+        let all = self.members.registries();
         let id: NodeId = *all.get(self.registry.turn.checked_rem(all.len())?)?;
         self.roster_told?;
         if let Some(peer) = self.link.peer(id) {
@@ -107,7 +107,7 @@ impl Gateway {
 
     fn try_another_registry(&mut self, now: Instant) {
         self.registry.silent_since = None;
-        if self.members.with_role(Role::Registry).len() < 2 {
+        if self.members.registries().len() < 2 {
             return;
         }
         self.registry.turn = self.registry.turn.wrapping_add(1);

@@ -83,10 +83,8 @@ impl Gateway {
 
     /// What people call a node, or another member of the site.
     fn member_name(&self, id: NodeId) -> String {
-        let roster = self.members.roster().filter(|_| self.nodes.get(id).is_none());
-        let entry = roster.and_then(|roster| roster.find(id));
-        let name = entry.map(|entry| entry.credential.subject().as_str().to_owned());
-        name.unwrap_or_else(|| self.nodes.name(id))
+        let node = self.nodes.get(id).map(|node| node.record.name.clone());
+        node.or_else(|| self.members.name(id)).unwrap_or_else(|| id.to_string())
     }
 
     fn link_view(&self, link: &capmesh_wire::inventory::Link) -> LinkView {

@@ -10,6 +10,7 @@ use capmesh_wire::cose::SigningKey;
 use capmesh_wire::roster::{Delta, EntriesWriter, Entry, Roster, UnverifiedRoster};
 use capmesh_wire::{Credential, Name, NodeId, Revision, Role, limits};
 use core::fmt;
+use std::collections::BTreeMap;
 
 /// Bytes of the longest roster, with room for its head and signature.
 const LONGEST: usize = limits::ROSTER_HEAD + limits::ROSTER_ENTRIES * limits::ROSTER_ENTRY + 8;
@@ -50,10 +51,38 @@ pub(crate) struct Members {
     key: Option<SigningKey>,
     /// The signed roster; empty if there is none yet.
     roster: Vec<u8>,
+    read: Read,
     /// What leads to it from the one before, and which that was, if it was made in this life and is short.
     delta: Option<(Revision, Vec<u8>)>,
     /// The commit that makes it durable: before, nobody is told of it.
     token: Token,
+}
+
+/// What is asked of the roster all the time. Whoever is no node is one of a few.
+#[derive(Debug, Default)]
+struct Read {
+    version: Revision,
+    registries: Vec<NodeId>,
+    /// What those are called that are no nodes.
+    services: BTreeMap<NodeId, String>,
+}
+
+impl Read {
+    fn of(roster: &[u8]) -> Self {
+        let Ok(roster) = Roster::from_trusted(roster) else { return Self::default() };
+        let mut read = Self { version: roster.head().version, ..Self::default() };
+        for entry in roster.entries().filter(|entry| entry.role != Role::Node) {
+            if entry.role == Role::Registry {
+                read.registries.push(entry.id());
+            }
+            read.services.insert(entry.id(), subject(&entry));
+        }
+        read
+    }
+}
+
+fn subject(entry: &Entry<'_>) -> String {
+    entry.credential.subject().as_str().to_owned()
 }
 
 impl Members {
@@ -80,7 +109,8 @@ impl Members {
             None => Token::default(),
         };
         let roster = newer.or(kept).unwrap_or_default();
-        Self { site: site.to_owned(), key, roster, delta: None, token }
+        let read = Read::of(&roster);
+        Self { site: site.to_owned(), key, roster, read, delta: None, token }
     }
 
     /// The signed roster.
@@ -108,18 +138,23 @@ impl Members {
         Roster::from_trusted(&self.roster).ok()
     }
 
-    pub(crate) fn version(&self) -> Revision {
-        self.roster().map_or(Revision(0), |roster| roster.head().version)
+    pub(crate) const fn version(&self) -> Revision {
+        self.read.version
     }
 
     pub(crate) fn role(&self, id: NodeId) -> Option<Role> {
         self.roster()?.find(id).map(|entry| entry.role)
     }
 
-    /// Those with a role.
-    pub(crate) fn with_role(&self, role: Role) -> Vec<NodeId> {
-        let entries = self.roster().map(|roster| roster.entries());
-        entries.into_iter().flatten().filter(|e| e.role == role).map(|e| e.id()).collect()
+    /// The registries.
+    pub(crate) fn registries(&self) -> &[NodeId] {
+        &self.read.registries
+    }
+
+    /// What somebody on the roster is called.
+    pub(crate) fn name(&self, id: NodeId) -> Option<String> {
+        let service = self.read.services.get(&id).cloned();
+        service.or_else(|| self.roster()?.find(id).map(|entry| subject(&entry)))
     }
 
     /// The site's credential: what a node that is adopted trusts from then on.
@@ -198,6 +233,7 @@ impl Members {
             Some((old.head().version, delta))
         });
         self.delta = delta;
+        self.read = Read::of(&signed);
         self.roster = signed;
         self.token = store.put(Key::new(Table::Roster, []), self.roster.clone());
         Ok(())

@@ -5,9 +5,10 @@ use super::weave::{Egress, Ingress, bridges, weave};
 use super::{BridgeName, Ends, InstanceName, Reason, Refusal, Site};
 use crate::catalog::Resolved;
 use crate::rows::{Row, Rows};
-use capmesh_placement::{Instance, Parts, Plan, Problem, Unplaceable, place};
+use capmesh_placement::{Instance, Parts, Plan, Problem, Unplaceable, Weights, place};
 use capmesh_wire::plan::Failover;
 use capmesh_wire::{Digest, Epoch, InstanceId, NodeId};
+use core::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How many capsules that fit no node are left out one after the other; with more, nothing is decided.
@@ -22,6 +23,16 @@ pub struct Current<'a> {
     pub ends: &'a Ends,
     /// The number of the next instance. It never goes back.
     pub next: InstanceId,
+}
+
+/// The questions of one decision that are remembered for the next one.
+const REMEMBERED: usize = 4;
+
+/// What placement has said for the last decision: most often the next one asks the same.
+#[derive(Debug, Default)]
+pub struct Memory {
+    weights: Weights,
+    answers: Vec<(Problem, Result<Plan, Unplaceable>)>,
 }
 
 /// What should be.
@@ -61,14 +72,30 @@ impl Decision {
 /// bounds each.
 #[must_use]
 pub fn decide(site: &Site<'_>, current: Current<'_>) -> Decision {
+    decide_again(site, current, &mut Memory::default())
+}
+
+/// The same as [`decide`]. What was asked for the last decision is not computed again.
+#[must_use]
+pub fn decide_again(site: &Site<'_>, current: Current<'_>, memory: &mut Memory) -> Decision {
     let (known, mut refusals) = resolve(site);
     let names = Names::of(site);
     let absent = staying(site, &known, current.rows);
-    let question = Question { site, names: &names, known: &known, rows: current.rows };
+    let known_answers = core::mem::take(memory);
+    let new_answers = RefCell::new(Memory { weights: site.weights, answers: Vec::new() });
+    let question = Question {
+        site,
+        names: &names,
+        known: &known,
+        rows: current.rows,
+        before: &known_answers,
+        now: &new_answers,
+    };
     let (cost, optimal, placed) = match question.answer(absent, &mut refusals) {
         Some(plan) => (plan.cost, plan.optimal, plan.rows),
         None => (Parts::default(), false, BTreeMap::new()),
     };
+    *memory = new_answers.into_inner();
     let mut decision = Decision {
         rows: current.rows.clone(),
         ends: current.ends.clone(),
@@ -122,14 +149,29 @@ struct Question<'q> {
     names: &'q Names,
     known: &'q Known<'q>,
     rows: &'q Rows,
+    before: &'q Memory,
+    now: &'q RefCell<Memory>,
 }
 
 impl Question<'_> {
+    /// Asks placement, or remembers what it has said.
+    fn place(&self, problem: &Problem) -> Result<Plan, Unplaceable> {
+        let mut now = self.now.borrow_mut();
+        let before = (self.before.weights == now.weights).then_some(&self.before.answers);
+        let mut known = now.answers.iter().chain(before.into_iter().flatten());
+        let known = known.find(|(asked, _)| asked == problem).map(|(_, answer)| answer.clone());
+        let answer = known.unwrap_or_else(|| place(problem, &now.weights));
+        if now.answers.len() < REMEMBERED {
+            now.answers.push((problem.clone(), answer.clone()));
+        }
+        answer
+    }
+
     /// Places all that has a place. What has none is refused, and stays where it is.
     fn answer(&self, mut absent: BTreeSet<Instance>, refusals: &mut Vec<Refusal>) -> Option<Plan> {
         for _ in 0..TRIES {
             let problem = self.problem(&absent);
-            let why = match place(&problem, &self.site.weights) {
+            let why = match self.place(&problem) {
                 Ok(plan) => return Some(plan),
                 Err(why) => why,
             };
@@ -173,18 +215,17 @@ impl Question<'_> {
         };
         let mut absent = absent.clone();
         new.iter().for_each(|name| absent.extend(of(name)));
-        let weights = &self.site.weights;
-        let mut best = place(&self.frozen(&absent), weights).ok()?;
+        let mut best = self.place(&self.frozen(&absent)).ok()?;
         for name in new {
             let own = of(name);
             let mut without = absent.clone();
             without.retain(|instance| !own.contains(instance));
-            match place(&self.frozen(&without), weights) {
+            match self.place(&self.frozen(&without)) {
                 Ok(plan) => (absent, best) = (without, plan),
                 Err(why) => self.refuse(&why, &own, refusals),
             }
         }
-        Some(place(&self.problem(&absent), weights).unwrap_or(best))
+        Some(self.place(&self.problem(&absent)).unwrap_or(best))
     }
 
     /// Who stays out of the question so that the others have an answer, and why. Where nodes are to be
@@ -203,7 +244,7 @@ impl Question<'_> {
             let out = victims(problem, &why);
             return (why, out);
         }
-        let why = place(&self.frozen(absent), &self.site.weights).err().unwrap_or(why);
+        let why = self.place(&self.frozen(absent)).err().unwrap_or(why);
         let mut out = victims(problem, &why);
         out.retain(|instance| leaving.contains(instance));
         (why, if out.is_empty() { leaving } else { out })

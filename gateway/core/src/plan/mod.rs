@@ -43,7 +43,7 @@ mod weave;
 
 pub use capmesh_placement::{Parts, Row as Reason, RunnerUp, Weights};
 pub use change::{Change, changes};
-pub use decide::{Current, Decision, TRIES, decide, used};
+pub use decide::{Current, Decision, Memory, TRIES, decide, decide_again, used};
 pub use ends::{BridgeName, Ends, InstanceName, InvalidInstance};
 pub use refusal::{Refusal, RefusalKind};
 pub use weave::{Consumer, Egress, Ingress};
