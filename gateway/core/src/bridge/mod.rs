@@ -255,6 +255,10 @@ impl Bridge {
         self.watched = watched;
     }
 
+    pub(crate) const fn is_watched(&self) -> bool {
+        self.watched
+    }
+
     /// A message has come from the broker.
     pub fn mqtt(
         &mut self,

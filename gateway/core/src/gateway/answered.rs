@@ -96,11 +96,13 @@ impl Gateway {
     }
 
     fn status(&mut self, now: Instant, id: NodeId, bytes: Vec<u8>) {
-        if self.nodes.status(now, &mut *self.link, id, bytes).is_some() {
+        let Some(news) = self.nodes.status(now, &mut *self.link, id, bytes) else { return };
+        // Only those who watch want to know that a node is still there.
+        if news != News::Time || self.bridge.is_watched() {
             self.node_changed(now, id);
             self.instances_changed(now, id);
-            self.moves_look(now, id);
         }
+        self.moves_look(now, id);
     }
 
     /// Takes the lines of a node's log that are new.

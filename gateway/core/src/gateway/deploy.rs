@@ -129,7 +129,7 @@ impl Gateway {
 
     /// Whether a node that is there has yet to say what it has.
     fn is_hearing(&self) -> bool {
-        let is_silent = |node: &Node| node.presence != Presence::Lost && node.inventory().is_none();
+        let is_silent = |node: &Node| node.presence != Presence::Lost && !node.has_inventory();
         self.nodes.iter().any(is_silent)
     }
 

@@ -148,6 +148,13 @@ impl Node {
         cbor::decode(&self.inventory).ok()
     }
 
+    /// Whether it has said what it has.
+    #[must_use]
+    pub const fn has_inventory(&self) -> bool {
+        // Nothing else than an inventory is kept.
+        !self.inventory.is_empty()
+    }
+
     /// How it is; `None` if it has not said.
     #[must_use]
     pub fn status(&self) -> Option<Status<'_>> {
@@ -230,6 +237,8 @@ pub(crate) enum News {
     Inventory,
     /// How it is, is not as it was.
     Status,
+    /// Its clock goes on, and nothing else has changed.
+    Time,
 }
 
 /// All nodes.
@@ -257,6 +266,7 @@ impl Nodes {
                 self.insert(now, id, record);
             }
         } else if let Some(node) = self.nodes.get_mut(&id) {
+            cbor::decode::<Inventory<'_>>(value).ok()?;
             node.inventory = value.to_vec();
         }
         Some(())
@@ -443,6 +453,7 @@ impl Nodes {
         if node.status == bytes {
             return None;
         }
+        let is_same = node.status().is_some_and(|before| is_same_but_for_time(&before, &status));
         node.status = bytes;
         node.status.shrink_to_fit();
         if before.is_some_and(|before| before != boots) {
@@ -452,7 +463,7 @@ impl Nodes {
             node.duties.forget();
         }
         self.touch(now, id);
-        Some(News::Status)
+        Some(if is_same { News::Time } else { News::Status })
     }
 
     /// A node has said what it has.
@@ -526,6 +537,10 @@ impl Nodes {
             self.keep(now, store, id, record);
         }
     }
+}
+
+fn is_same_but_for_time<'s>(before: &Status<'s>, status: &Status<'s>) -> bool {
+    *before == Status { uptime_ms: before.uptime_ms, clock: before.clock, ..*status }
 }
 
 /// What a node has is kept beside its record: behind it in the order of keys.
