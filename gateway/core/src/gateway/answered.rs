@@ -97,7 +97,7 @@ impl Gateway {
 
     fn status(&mut self, now: Instant, id: NodeId, bytes: Vec<u8>) {
         let Some(news) = self.nodes.status(now, &mut *self.link, id, bytes) else { return };
-        // Only those who watch want to know that a node is still there.
+        // Only those who watch want to know each time that a node is still there.
         if news != News::Time || self.bridge.is_watched() {
             self.node_changed(now, id);
             self.instances_changed(now, id);

@@ -102,6 +102,8 @@ pub struct Node {
     pub(crate) watches: [Watch; 3],
     /// When it has last said how it is, or was asked.
     told: Instant,
+    /// When what it said was news last.
+    shown: Instant,
     /// What it has last said of its own time, and when: leases count from there.
     pub(crate) moment: Option<(Moment, Instant)>,
     /// The capsules that it has refused since what it holds has changed last, and why: at most
@@ -133,6 +135,7 @@ impl Node {
             status: Vec::new(),
             watches: [paths::STATUS, paths::INVENTORY, paths::LOG].map(Watch::new),
             told: now,
+            shown: now,
             moment: None,
             refuses: BTreeMap::new(),
             probed: None,
@@ -237,7 +240,7 @@ pub(crate) enum News {
     Inventory,
     /// How it is, is not as it was.
     Status,
-    /// Its clock goes on, and nothing else has changed.
+    /// Its clock goes on, and nothing else has changed. Now and then that counts as [`News::Status`].
     Time,
 }
 
@@ -453,8 +456,12 @@ impl Nodes {
         if node.status == bytes {
             return None;
         }
-        let is_same = node.status().is_some_and(|before| is_same_but_for_time(&before, &status));
+        let is_same = node.status().is_some_and(|before| is_same_but_for_time(&before, &status))
+            && now < node.shown + STALE;
         node.status = bytes;
+        if !is_same {
+            node.shown = now;
+        }
         node.status.shrink_to_fit();
         if before.is_some_and(|before| before != boots) {
             for watch in &mut node.watches {
