@@ -42,11 +42,13 @@ pub enum Table {
     Manifests = 10,
     /// What references stand for, by their text.
     References = 11,
+    /// What the plan of each node says, and its revision, by node.
+    Sheets = 12,
 }
 
 impl Table {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Roster,
         Self::Nodes,
         Self::Pipelines,
@@ -58,6 +60,7 @@ impl Table {
         Self::Streams,
         Self::Manifests,
         Self::References,
+        Self::Sheets,
     ];
 
     /// Its number, for databases.

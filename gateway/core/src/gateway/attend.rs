@@ -12,9 +12,7 @@ use capmesh_session::Peer;
 use capmesh_wire::cbor::List;
 use capmesh_wire::control::{Command, Install, Release, Renew, Start, Target};
 use capmesh_wire::log::Level;
-use capmesh_wire::{
-    Digest, InstanceId, Instant, NodeId, cbor, content_format, limits, paths,
-};
+use capmesh_wire::{Digest, InstanceId, Instant, NodeId, cbor, content_format, limits, paths};
 
 /// Bytes of a command: its row is the longest part.
 const COMMAND: usize = 8_192;
@@ -116,9 +114,8 @@ impl Gateway {
         };
         let elsewhere = |instance| self.rows.get(instance).is_none_or(|row| row.node != id);
         duties.extend(of_others(now, node, knows_plan, owned, elsewhere));
-        if plan > self.planned.revision {
-            // The state of this gateway is older than what it has told: it goes on from there.
-            self.skip_revisions(plan);
+        if plan > wanted {
+            self.skip_revisions(id, plan);
         }
         duties
     }

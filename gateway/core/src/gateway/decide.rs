@@ -2,6 +2,7 @@
 
 use super::Gateway;
 use super::registry::REGISTRIES;
+use super::sheets::Sheets;
 use crate::api;
 use crate::bridge::{self, Place};
 use crate::io::Token;
@@ -28,9 +29,6 @@ const GATHER: Duration = Duration::from_millis(100);
 /// What the counter begins with that says when a pipeline was deployed.
 const DEPLOYED: &str = "deployed/";
 
-/// How many revisions are reserved at a time.
-const RESERVED: u32 = 64;
-
 /// How long what is left of a lease is given beyond its end, beside 3 % of it: clocks differ.
 const MARGIN: Duration = Duration::from_secs(1);
 
@@ -39,12 +37,9 @@ const MARGIN: Duration = Duration::from_secs(1);
 pub(super) struct Planned {
     /// The newest revision that was given to a plan.
     pub(super) revision: Revision,
-    /// Up to where revisions are reserved.
-    reserved: Revision,
     /// The commit that has to be durable before nodes are told.
     token: Token,
-    /// The plan of each node: when it changed, and what it says.
-    sheets: BTreeMap<NodeId, (Revision, Digest)>,
+    sheets: Sheets,
     relays: Relays,
     pairs: BTreeSet<(NodeId, NodeId)>,
     /// Whether the plans may say something else by now.
@@ -73,7 +68,7 @@ impl Planned {
 
     /// The revision of the plan that a node is to have.
     pub(super) fn revision_of(&self, node: NodeId) -> Option<Revision> {
-        self.sheets.get(&node).map(|(revision, _)| *revision)
+        self.sheets.revision_of(node)
     }
 }
 
@@ -123,6 +118,9 @@ impl Gateway {
                     self.checkpoints.resume(bytes, value);
                 }
                 Table::Migrations => migrations.extend(Migration::resume(now, bytes, value)),
+                Table::Sheets => {
+                    self.planned.sheets.resume(bytes, value);
+                }
                 Table::Roster | Table::Cursors | Table::Streams => {}
             }
         }
@@ -146,7 +144,6 @@ impl Gateway {
         match (key, number) {
             (b"revision", Ok(number)) => {
                 self.planned.revision = Revision(number);
-                self.planned.reserved = Revision(number);
             }
             (b"next", Ok(number)) => self.next = InstanceId(number),
             _ if key.starts_with(DEPLOYED.as_bytes()) => {
@@ -430,10 +427,11 @@ impl Gateway {
         }
     }
 
-    /// A node has a newer plan than this gateway has ever made: it goes on from there.
-    pub(super) fn skip_revisions(&mut self, seen: Revision) {
-        self.planned.revision = seen;
-        self.planned.sheets.clear();
+    /// A node has a newer plan than the one that it is to have: this gateway's state is older than what it
+    /// has told. It goes on from there, and the node gets its plan anew.
+    pub(super) fn skip_revisions(&mut self, node: NodeId, seen: Revision) {
+        self.planned.revision = self.planned.revision.max(seen);
+        self.planned.sheets.forget(node);
         self.planned.stale = true;
     }
 
@@ -454,23 +452,19 @@ impl Gateway {
         let mut changed = Vec::new();
         for node in self.nodes.iter().map(|node| node.id) {
             let says = reconcile::says(&self.rows, node, &self.around(&services));
-            let known = self.planned.sheets.get(&node).map(|(_, says)| *says);
-            if let Some(says) = says.filter(|says| Some(*says) != known) {
+            if let Some(says) = says.filter(|says| !self.planned.sheets.says(node, says)) {
                 changed.push((node, says));
             }
         }
         if !changed.is_empty() {
             self.planned.revision = next;
-            if next > self.planned.reserved {
-                self.planned.reserved = Revision(next.0.saturating_add(RESERVED));
-                self.put_counter("revision", self.planned.reserved.0);
-            }
+            self.put_counter("revision", next.0);
         }
         for (node, says) in changed {
-            self.planned.sheets.insert(node, (next, says));
+            self.planned.token = self.planned.sheets.put(&mut self.store, node, next, says);
         }
-        let nodes = &self.nodes;
-        self.planned.sheets.retain(|node, _| nodes.get(*node).is_some());
+        let Self { nodes, planned, store, .. } = self;
+        planned.sheets.retain(store, |node| nodes.get(node).is_some());
         self.nodes.touch_all(now);
         self.rewire(now);
     }

@@ -10,6 +10,7 @@ mod notes;
 mod registry;
 mod requests;
 mod serve;
+mod sheets;
 mod views;
 
 use crate::api;

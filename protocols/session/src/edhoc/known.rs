@@ -85,9 +85,8 @@ impl Known {
 fn times_generator(scalar: &Scalar) -> [u8; 32] {
     let bytes: [u8; 32] = scalar.to_repr().into();
     let digits = bytes.iter().rev().zip(TABLE.iter());
-    let parts = digits.filter_map(|(digit, multiples)| {
-        multiples.get(usize::from(*digit).checked_sub(1)?)
-    });
+    let parts =
+        digits.filter_map(|(digit, multiples)| multiples.get(usize::from(*digit).checked_sub(1)?));
     let product = parts.fold(ProjectivePoint::IDENTITY, |sum, part| sum + part);
     product.to_affine().x().into()
 }

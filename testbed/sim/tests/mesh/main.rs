@@ -7,6 +7,7 @@ mod lease;
 mod matrix;
 mod moves;
 mod mqtt;
+mod plans;
 mod rebalance;
 mod registry;
 mod relay;
