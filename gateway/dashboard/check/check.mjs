@@ -63,7 +63,12 @@ async function overview(page) {
   await see(page, 'greenhouse');
   for (const { node } of NODES) await page.locator('svg.map').getByText(node.name, { exact: true }).waitFor();
   await see(page, TOPIC);
-  await page.locator('.chart canvas').waitFor();
+  // Each number has a scale of its own, and says its last value.
+  for (const name of ['mean', 'most', 'count']) {
+    const panel = page.locator('.chart figure', { hasText: name });
+    await panel.locator('canvas').waitFor();
+    await panel.locator('.value', { hasText: /\d/ }).waitFor();
+  }
   await see(page, 'line 29 of the log');
   await see(page, '12.4 ms away');
   await fits(page);

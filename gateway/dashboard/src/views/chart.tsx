@@ -2,25 +2,42 @@ import { useEffect, useRef } from 'preact/hooks';
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
 import type { Series } from '../mesh';
-import { scale } from '../text';
+import { clock, number, scale } from '../text';
 
-/// Lines of a chart: more cannot be told apart.
-const LINES = 6;
-const HEIGHT = 220;
+/// Fields of a topic that are drawn: more take longer to find than to ask for.
+const PANELS = 8;
+const HEIGHT = 130;
 
 const style = (name: string) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-/// The last values of a topic's numbers over time.
-export function Chart({ series, units }: { series: Series; units?: Map<string, string> }) {
+/// The last values of a topic's numbers over time, each on a scale of its own: what they measure differs by
+/// orders of magnitude. One time is pointed at in all of them.
+export function Chart({ topic, series, units }: { topic: string; series: Series; units?: Map<string, string> }) {
+  const names = [...series.columns.keys()];
+  return (
+    <div class="chart">
+      {names.slice(0, PANELS).map((name, at) => <Panel key={name} topic={topic} name={name} unit={units?.get(name)} series={series} line={at % 6} />)}
+      {names.length > PANELS && <p class="dim">and {names.slice(PANELS).join(', ')}</p>}
+    </div>
+  );
+}
+
+function Panel({ topic, name, unit, series, line }: { topic: string; name: string; unit?: string; series: Series; line: number }) {
   const place = useRef<HTMLDivElement>(null);
+  const pointed = useRef<HTMLSpanElement>(null);
   const plot = useRef<uPlot | undefined>(undefined);
-  const names = [...series.columns.keys()].slice(0, LINES);
-  const column = (name: string) => {
-    const [factor] = scale(units?.get(name));
-    const values = series.columns.get(name)!;
+  const [factor, sign] = scale(unit);
+  const column = () => {
+    const values = series.columns.get(name) ?? [];
     return factor === 1 ? values : values.map((value) => (value === null ? null : value * factor));
   };
-  const data = () => [series.times, ...names.map(column)] as uPlot.AlignedData;
+  const data = () => [series.times, column()] as uPlot.AlignedData;
+  /// Says the value that is pointed at, or else the last one.
+  const tell = (chart: uPlot) => {
+    const values = chart.data[1];
+    const value = values?.[chart.cursor.idx ?? values.length - 1];
+    if (pointed.current) pointed.current.textContent = value === undefined || value === null ? '–' : `${number(value)} ${sign}`;
+  };
   useEffect(() => {
     const element = place.current;
     if (!element) return;
@@ -28,17 +45,18 @@ export function Chart({ series, units }: { series: Series; units?: Map<string, s
     const chart = new uPlot({
       width: element.clientWidth || 300,
       height: HEIGHT,
-      // As wide as the longest number.
-      axes: [axis, { ...axis, size: (_, values) => 24 + 8 * Math.max(4, ...(values ?? []).map((text) => text?.length ?? 0)) }],
-      series: [{}, ...names.map((name, at) => ({
-        label: [name, scale(units?.get(name))[1]].join(' ').trim(),
-        stroke: style(`--line-${at}`),
-        width: 1.5,
-        points: { show: false },
-        spanGaps: true,
-      }))],
+      legend: { show: false },
+      cursor: { sync: { key: topic }, y: false },
+      axes: [
+        { ...axis, size: 30, space: 75, values: (_, times) => times.map((time) => clock(time * 1000)) },
+        // As wide as the longest number, and the same in most panels, so that their times stand below each other.
+        { ...axis, size: (_, values) => 16 + 8 * Math.max(6, ...(values ?? []).map((text) => text?.length ?? 0)), space: 24 },
+      ],
+      series: [{}, { stroke: style(`--line-${line}`), width: 1.5, points: { show: false }, spanGaps: true }],
+      hooks: { setCursor: [tell], setData: [tell] },
     }, data(), element);
     plot.current = chart;
+    tell(chart);
     const observer = new ResizeObserver(() => chart.setSize({ width: element.clientWidth, height: HEIGHT }));
     observer.observe(element);
     return () => {
@@ -46,7 +64,12 @@ export function Chart({ series, units }: { series: Series; units?: Map<string, s
       chart.destroy();
       plot.current = undefined;
     };
-  }, [names.join('\n')]);
+  }, [topic, name, unit]);
   useEffect(() => plot.current?.setData(data()), [series.last]);
-  return <div class="chart" ref={place} />;
+  return (
+    <figure>
+      <figcaption><span>{name}</span><span class="value" ref={pointed} /></figcaption>
+      <div ref={place} />
+    </figure>
+  );
 }

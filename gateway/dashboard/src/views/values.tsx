@@ -43,7 +43,7 @@ export function Values({ mesh }: ViewProps) {
           <h3>{shown}</h3>
           {series.columns.size === 0 ? <Empty>Its messages have no numbers.</Empty>
             : series.times.length < 2 ? <Empty>A chart begins with the second value.</Empty>
-            : <Chart key={shown} series={series} units={mesh.units.get(shown)} />}
+            : <Chart key={shown} topic={shown} series={series} units={mesh.units.get(shown)} />}
         </div>
       )}
     </div>
