@@ -7,6 +7,7 @@
 use figment::Figment;
 use figment::providers::{Env, Format, Toml};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,8 @@ pub struct Config {
     pub members: u32,
     /// The registry's CoAP address.
     pub registry: Option<SocketAddr>,
+    /// Those of registries that are elsewhere, by their names on the roster.
+    pub registries: BTreeMap<String, SocketAddr>,
     /// The MQTT broker.
     pub mqtt: Mqtt,
     /// The broker inside.
@@ -149,6 +152,8 @@ pub enum ConfigError {
     Filter(String, String),
     /// Two values do not go together.
     Contradiction(&'static str),
+    /// Nobody on the roster is a registry of this name; those that are.
+    NoRegistry(String, Vec<String>),
 }
 
 impl Default for Config {
@@ -160,6 +165,7 @@ impl Default for Config {
             listen: SocketAddr::from(([0; 16], 5683)),
             members: 256,
             registry: None,
+            registries: BTreeMap::new(),
             mqtt: Mqtt::default(),
             broker: Broker::default(),
             http: Http::default(),
@@ -338,6 +344,19 @@ impl TryFrom<String> for Target {
     }
 }
 
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Embedded => f.write_str("embedded"),
+            Self::None => f.write_str("none"),
+            Self::External { host, port, tls } => {
+                let scheme = if *tls { "mqtts" } else { "mqtt" };
+                write!(f, "{scheme}://{host}:{port}")
+            }
+        }
+    }
+}
+
 fn not_a_broker(text: &str) -> String {
     format!(
         "`{text}` is not a broker: `embedded`, `none`, `mqtt://HOST:PORT` or `mqtts://HOST:PORT`"
@@ -355,14 +374,33 @@ fn address_or_nothing<'de, D: serde::Deserializer<'de>>(
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Value(error) => write!(f, "{error}"),
+            Self::Value(error) => value(f, error),
             Self::NoFile(path) => write!(f, "{}: there is no such file", path.display()),
             Self::Open { what, address, help } => {
                 write!(f, "{what} would listen at {address} and let everybody in; {help}")
             }
             Self::Filter(filter, error) => write!(f, "`log.filter` is `{filter}`: {error}"),
             Self::Contradiction(what) => f.write_str(what),
+            Self::NoRegistry(name, there) => {
+                write!(f, "`registries.{name}`: no registry on the roster is called so; ")?;
+                match there.as_slice() {
+                    [] => f.write_str("there is none"),
+                    there => write!(f, "there are {}", there.join(", ")),
+                }
+            }
         }
+    }
+}
+
+/// What is wrong with which value, and where that stands.
+fn value(f: &mut fmt::Formatter<'_>, error: &figment::Error) -> fmt::Result {
+    if !error.path.is_empty() {
+        write!(f, "`{}`: ", error.path.join("."))?;
+    }
+    write!(f, "{}", error.kind)?;
+    match error.metadata.as_ref().and_then(|metadata| metadata.source.as_ref()) {
+        Some(figment::Source::File(file)) => write!(f, "\n  in {}", file.display()),
+        _ => Ok(()),
     }
 }
 

@@ -7,8 +7,9 @@
 //! keys/site.pem     the key that signs the roster, if this gateway is to adopt and revoke nodes
 //! ```
 
+use crate::config::{Config, ConfigError};
 use capmesh_keyfile::{Key, KeyError};
-use capmesh_wire::Name;
+use capmesh_wire::{Name, Role, Roster};
 use figment::Figment;
 use figment::providers::{Format, Toml};
 use serde::Deserialize;
@@ -72,13 +73,37 @@ impl Site {
         let keys = directory.join("keys");
         let own = keys.join(gateway).with_extension("pem");
         if !own.exists() {
-            let help = "is this gateway on the roster under another name (`--name`)?";
+            let help = "`capmesh site add NAME --role gateway` puts a gateway on the roster, \
+                        `--name` says which one this is";
             return Err(SiteError::Missing(own, help));
         }
         let key = Key::read(&own).map_err(SiteError::Key)?;
         let site = keys.join("site.pem");
         let site_key = site.exists().then(|| Key::read(&site)).transpose();
         Ok(Self { name, key, site_key: site_key.map_err(SiteError::Key)?, roster })
+    }
+
+    /// Whether the registries that have an address of their own are on the roster. Those that are there
+    /// and share one are told of: at most one of them can be there.
+    pub(crate) fn check_registries(&self, config: &Config) -> Result<(), ConfigError> {
+        let roster = Roster::from_trusted(&self.roster).ok();
+        let entries = roster.as_ref().map(|roster| roster.entries()).into_iter().flatten();
+        let there: Vec<String> = entries
+            .filter(|entry| entry.role == Role::Registry)
+            .map(|entry| entry.credential.subject().as_str().to_owned())
+            .collect();
+        if let Some(name) = config.registries.keys().find(|name| !there.contains(name)) {
+            return Err(ConfigError::NoRegistry(name.clone(), there));
+        }
+        let shared: Vec<_> =
+            there.iter().filter(|name| !config.registries.contains_key(*name)).cloned().collect();
+        if let (Some(address), 2..) = (config.registry, shared.len()) {
+            tracing::warn!(
+                registries = shared.join(", "), %address,
+                "several registries are looked for at one address: `[registries]` says where each is"
+            );
+        }
+        Ok(())
     }
 }
 

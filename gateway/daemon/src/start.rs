@@ -74,6 +74,7 @@ pub async fn start(config: Config) -> Result<Handle, Failure> {
         return Err(Failure::Config(crate::config::ConfigError::Contradiction(help)));
     }
     let site = Site::read(&config.site, &config.name)?;
+    site.check_registries(&config)?;
     let listen = |what, address| move |error| Failure::Listen { what, address, error };
     let socket = Bound::open(config.listen).map_err(listen(What::Nodes, config.listen))?;
     let mesh = socket.address().map_err(Failure::Machine)?;
@@ -208,6 +209,7 @@ impl Begin<'_> {
         about.url = Some(format!("http://{}", self.http));
         about.addresses = vec![socket::reached_at(self.mesh)];
         about.registry = self.config.registry;
+        about.registries = self.config.registries.clone();
         about.roster = Some(site.roster);
         let size = if self.config.members > 100 { Size::Large } else { Size::Small };
         about.held = size.held();

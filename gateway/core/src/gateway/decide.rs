@@ -490,10 +490,8 @@ impl Gateway {
 
     fn services(&self) -> Vec<(NodeId, Vec<SocketAddr>)> {
         let mut services = vec![(self.id, self.config.addresses.clone())];
-        if let Some(address) = self.config.registry {
-            let registries = self.members.registries().iter().take(REGISTRIES);
-            services.extend(registries.map(|id| (*id, vec![address])));
-        }
+        let registries = self.registries().into_iter().take(REGISTRIES);
+        services.extend(registries.map(|(id, address)| (id, vec![address])));
         services
     }
 

@@ -75,6 +75,8 @@ pub struct Config {
     pub addresses: Vec<SocketAddr>,
     /// Where the registry is, if there is one.
     pub registry: Option<SocketAddr>,
+    /// Where registries are that are elsewhere, by their names on the roster.
+    pub registries: BTreeMap<String, SocketAddr>,
     /// The site's roster, as it is known outside of the gateway's own state.
     pub roster: Option<Vec<u8>>,
     /// How it is found out whether a node is there.
@@ -100,6 +102,7 @@ impl Config {
             url: None,
             addresses: Vec::new(),
             registry: None,
+            registries: BTreeMap::new(),
             roster: None,
             liveness: Liveness::default(),
             calm: Duration::from_secs(30),

@@ -10,6 +10,7 @@ use capmesh_session::Peer;
 use capmesh_wire::log::Level;
 use capmesh_wire::text::CapsuleVersion;
 use capmesh_wire::{CapsuleRef, Digest, Instant, NodeId, Revision, content_format, paths};
+use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::BTreeSet;
 
@@ -75,14 +76,23 @@ impl Purpose {
 impl Gateway {
     /// The registry that is asked, with a place among the sessions.
     pub(super) fn registry_peer(&mut self, now: Instant) -> Option<Peer> {
-        let all = self.members.registries();
-        let id: NodeId = *all.get(self.registry.turn.checked_rem(all.len())?)?;
         self.roster_told?;
+        let all = self.registries();
+        let (id, address) = *all.get(self.registry.turn.checked_rem(all.len())?)?;
         if let Some(peer) = self.link.peer(id) {
             return Some(peer);
         }
-        let address = self.config.registry?;
         self.link.introduce(now, id, address).ok()
+    }
+
+    /// Those on the roster of which it is known where they are.
+    pub(super) fn registries(&self) -> Vec<(NodeId, SocketAddr)> {
+        let place = |id: &NodeId| {
+            let name = self.members.name(*id);
+            let own = name.and_then(|name| self.config.registries.get(&name).copied());
+            Some((*id, own.or(self.config.registry)?))
+        };
+        self.members.registries().iter().filter_map(place).collect()
     }
 
     /// Asks the registry, unless the same is asked already.
@@ -107,7 +117,7 @@ impl Gateway {
 
     fn try_another_registry(&mut self, now: Instant) {
         self.registry.silent_since = None;
-        if self.members.registries().len() < 2 {
+        if self.registries().len() < 2 {
             return;
         }
         self.registry.turn = self.registry.turn.wrapping_add(1);
@@ -120,7 +130,9 @@ impl Gateway {
     /// When there is something to say to the registry.
     pub(super) fn registry_timeout(&self) -> Option<Instant> {
         let told = self.roster_told?;
-        self.config.registry?;
+        if self.config.registry.is_none() && self.config.registries.is_empty() {
+            return None;
+        }
         let tell = (self.registry.told != Some(told)).then_some(self.registry.tell_at);
         let renew = (!self.rows.0.is_empty()).then_some(self.registry.renew_at);
         let silence = self.registry.silent_since.map(|since| since + SILENCE);

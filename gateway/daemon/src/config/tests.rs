@@ -19,6 +19,7 @@ fn the_example_says_what_is_usual() {
     let config = read(&all).unwrap();
     assert!(config.registry.is_some() && config.http.token.is_some() && config.mqtt.ca.is_some());
     assert!(config.broker.credentials().is_some() && config.state.is_some());
+    assert_eq!(config.registries.len(), 1);
 }
 
 #[test]
@@ -35,7 +36,9 @@ fn the_command_line_goes_before_the_file() {
 fn mistakes_are_named() {
     for (toml, said) in [
         ("nmae = \"a\"", "nmae"),
-        ("listen = \"everywhere\"", "listen"),
+        ("listen = \"everywhere\"", "`listen`: invalid socket address"),
+        ("[registries]\nbackup = \"there\"", "`registries.backup`: invalid socket address"),
+        ("[registries]\nbackup = \"there\"", "gateway.toml"),
         ("[mqtt]\nbroker = \"localhost\"", "not a broker"),
         ("[mqtt]\nbroker = \"mqtt://a:b\"", "not a port"),
         ("[mqtt]\nbroker = \"mqtt://user:secret@a\"", "mqtt.user"),
