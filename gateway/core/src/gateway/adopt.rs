@@ -14,8 +14,8 @@ use core::time::Duration;
 /// Adoptions at one time.
 const ADOPTIONS: usize = 32;
 
-/// How long a node may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a node may take: less than who asks waits for an answer, over HTTP 45 s.
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// How often it is looked whether a node has opened a session.
 const LOOK: Duration = Duration::from_millis(20);
@@ -228,7 +228,9 @@ fn too_late(adoption: &Adoption) -> Refusal {
         let help = "if it is another site's, start it with an empty state directory";
         Refusal::new(RefusalCode::Timeout, message).help(help)
     } else {
-        Refusal::new(RefusalCode::Timeout, format!("{address} does not answer in time"))
+        let help = "is the node running, and is that its address? It prints both at its start";
+        let message = format!("no node answers at {address}");
+        Refusal::new(RefusalCode::Timeout, message).help(help)
     };
     refusal.node_said = adoption.refusal;
     refusal

@@ -263,13 +263,7 @@ impl Gateway {
 
     pub(super) fn undeploy(&mut self, now: Instant, request: RequestId, name: &str) {
         if self.pipelines.remove(name).is_none() {
-            let message = format!("no pipeline is called {name}");
-            let mut refusal = api::Refusal::new(RefusalCode::UnknownPipeline, message);
-            if !self.pipelines.is_empty() {
-                let names: Vec<_> = self.pipelines.keys().map(String::as_str).collect();
-                refusal = refusal.help(format!("there are {}", names.join(", ")));
-            }
-            self.answer(request, Err(refusal));
+            self.answer(request, Err(*self.no_pipeline(name)));
             return;
         }
         self.store.delete(Key::new(Table::Pipelines, name));

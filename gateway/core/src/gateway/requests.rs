@@ -272,8 +272,7 @@ impl Gateway {
             }
             Request::Pipeline(on) => {
                 let view = self.pipeline_view(&on.pipeline, None, true);
-                let message = format!("no pipeline is called {}", on.pipeline);
-                let unknown = || refuse(RefusalCode::UnknownPipeline, message);
+                let unknown = || self.no_pipeline(&on.pipeline);
                 api::Answer::Pipeline(Box::new(view.ok_or_else(unknown)?))
             }
             Request::Plan => api::Answer::Plan(self.plan_view(None)),
@@ -359,11 +358,22 @@ impl Gateway {
             let mut refusal = Refusal::new(RefusalCode::UnknownInstance, message);
             let paths: Vec<String> = self.rows.iter().map(Row::path).collect();
             let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
-            if let Some(nearest) = nearest(&instance.to_string(), paths.iter().copied()) {
-                refusal = refusal.help(format!("did you mean {nearest}?"));
+            if let Some(help) = meant(&instance.to_string(), &paths) {
+                refusal = refusal.help(help);
             }
             Box::new(refusal)
         })
+    }
+
+    /// No pipeline is called so.
+    pub(super) fn no_pipeline(&self, name: &str) -> Box<Refusal> {
+        let message = format!("no pipeline is called {name}");
+        let mut refusal = Refusal::new(RefusalCode::UnknownPipeline, message);
+        let names: Vec<&str> = self.pipelines.keys().map(String::as_str).collect();
+        if let Some(help) = meant(name, &names) {
+            refusal = refusal.help(help);
+        }
+        Box::new(refusal)
     }
 
     /// What capsules there are.
