@@ -67,6 +67,9 @@ impl Flash {
     pub(crate) fn open(state: &Path, config: &Config, sync: bool) -> Result<Self, Failure> {
         let failed = |error| Failure::new(Kind::State, error);
         let path = state.join(FILE);
+        if state.exists() && !state.is_dir() {
+            return Err(failed(anyhow!("--state {}: not a directory", state.display())));
+        }
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)

@@ -46,7 +46,8 @@ impl Sockets {
             }
             result => result,
         };
-        let all = all.with_context(|| format!("cannot listen at {listen}")).map_err(failed)?;
+        let all = all.with_context(|| format!("cannot listen at {listen}, see --listen"));
+        let all = all.map_err(failed)?;
         let is_v6 = all.domain().is_ok_and(|domain| domain == Domain::IPV6);
         let mut groups = Vec::new();
         if let (Some(index), Some(name)) = (index, interface) {

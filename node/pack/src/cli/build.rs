@@ -1,10 +1,12 @@
 //! `build` and `check`.
 
-use super::{Failure, grouped, write};
+use super::{Failure, grouped, json, program, write};
 use crate::assemble::{self, Assembled};
 use crate::seal::{self, Sealed};
 use capmesh_keyfile::Key;
+use capmesh_wire::Digest;
 use clap::Args;
+use serde_json::json;
 use std::path::{Path, PathBuf};
 
 /// Build a capsule, measure it and sign it.
@@ -37,38 +39,68 @@ pub struct Build {
 }
 
 impl Build {
-    pub(crate) fn run(self) -> Result<(), Failure> {
+    pub(crate) fn run(self, json: bool) -> Result<(), Failure> {
         if let (true, Some(path)) = (self.pack_only, &self.module) {
-            return pack(&self.path, path);
+            return pack(&self.path, path, json);
         }
         // A key that cannot be read is better found out before the compiler runs.
         let key = self.key.as_deref().map(Key::read).transpose()?;
         let assembled = assemble::assemble(&self.path)?;
-        report(&assembled);
+        if !json {
+            report(&assembled);
+        }
         if let Some(path) = &self.module {
             write(path, &assembled.packed.wasm)?;
         }
-        let Some(key) = key else {
-            println!("not signed, and so not written: give the publisher's key with --key FILE");
-            println!("(`capmesh-capsule keygen` makes one)");
-            return Ok(());
-        };
-        let sealed = seal(&assembled, &key)?;
-        let out = self.out.unwrap_or_else(|| {
-            let name = assembled.description.name.rsplit('/').next().unwrap_or("capsule");
-            PathBuf::from(format!("{name}.capsule"))
-        });
-        let bundle = sealed.bundle();
-        write(&out, &bundle)?;
-        println!("{}: {} bytes, {}", out.display(), grouped(bundle.len() as u64), sealed.digest());
+        let written = key.map(|key| write_sealed(&assembled, &key, self.out)).transpose()?;
+        match written {
+            written if json => println!("{}", json::built(&assembled, written.as_ref())),
+            None => {
+                println!(
+                    "not signed, and so not written: give the publisher's key with --key FILE"
+                );
+                println!("(`{} keygen` makes one)", program());
+            }
+            Some(Written { file, bytes, digest }) => {
+                println!("{}: {} bytes, {digest}", file.display(), grouped(bytes as u64));
+            }
+        }
         Ok(())
     }
 }
 
+/// A capsule that was written.
+pub(super) struct Written {
+    pub(super) file: PathBuf,
+    pub(super) bytes: usize,
+    pub(super) digest: Digest,
+}
+
+fn write_sealed(
+    assembled: &Assembled,
+    key: &Key,
+    out: Option<PathBuf>,
+) -> Result<Written, Failure> {
+    let sealed = seal(assembled, key)?;
+    let file = out.unwrap_or_else(|| {
+        let name = assembled.description.name.rsplit('/').next().unwrap_or("capsule");
+        PathBuf::from(format!("{name}.capsule"))
+    });
+    let bundle = sealed.bundle();
+    write(&file, &bundle)?;
+    Ok(Written { file, bytes: bundle.len(), digest: sealed.digest() })
+}
+
 /// Writes the packed module and nothing else.
-fn pack(capsule: &Path, module: &Path) -> Result<(), Failure> {
+fn pack(capsule: &Path, module: &Path, json: bool) -> Result<(), Failure> {
     let (built, packed) = assemble::pack(&assemble::describe(capsule)?)?;
     write(module, &packed.wasm)?;
+    if json {
+        let file = module.display().to_string();
+        let module = json!({ "file": file, "bytes": packed.wasm.len() });
+        println!("{}", json!({ "module": module, "toolchain": built.toolchain }));
+        return Ok(());
+    }
     let size = grouped(packed.wasm.len() as u64);
     println!("{}: {size} bytes, built by {}", module.display(), built.toolchain);
     for note in &packed.notes {
@@ -94,12 +126,18 @@ pub struct Check {
 }
 
 impl Check {
-    pub(crate) fn run(self) -> Result<(), Failure> {
+    pub(crate) fn run(self, json: bool) -> Result<(), Failure> {
         let assembled = assemble::assemble(&self.path)?;
-        report(&assembled);
+        if !json {
+            report(&assembled);
+        }
         // That the manifest has room is only known once it is written; any key does for that.
         seal(&assembled, &Key::generate())?;
-        println!("a node would take it");
+        if json {
+            println!("{}", json::built(&assembled, None));
+        } else {
+            println!("a node would take it");
+        }
         Ok(())
     }
 }

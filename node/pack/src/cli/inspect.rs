@@ -1,6 +1,6 @@
 //! `inspect`.
 
-use super::{Failure, grouped, read};
+use super::{Failure, grouped, json, read};
 use crate::codec::hex;
 use crate::forecast;
 use crate::module::{self, Hints};
@@ -11,6 +11,7 @@ use capmesh_wire::manifest::{Capsule, Service};
 use capmesh_wire::schema::{FieldType, Fields, Unit};
 use capmesh_wire::{Credential, Manifest, UnverifiedManifest};
 use clap::Args;
+use serde_json::json;
 use std::path::PathBuf;
 
 /// Show what a capsule says about itself.
@@ -33,17 +34,30 @@ pub struct Inspect {
 }
 
 impl Inspect {
-    pub(crate) fn run(self) -> Result<(), Failure> {
+    pub(crate) fn run(self, json: bool) -> Result<(), Failure> {
         let bytes = read(&self.file)?;
         if !bytes.starts_with(&MAGIC) {
-            return self.module(&bytes);
+            return self.module(&bytes, json);
         }
         let sealed = seal::open(&bytes).map_err(|error| Failure::given(&self.file, error))?;
         let manifest = sealed.manifest().map_err(|error| Failure::given(&self.file, error))?;
+        if json {
+            let verified = self.verify(&sealed)?.is_some();
+            if self.measure {
+                self.measure(&sealed, &manifest)?;
+            }
+            println!("{}", json::inspected(&sealed, &manifest, verified));
+            return Ok(());
+        }
         show(&sealed, &manifest, bytes.len());
-        self.verify(&sealed)?;
+        let publisher = sealed.publisher().map_err(|error| Failure::given(&self.file, error))?;
+        match self.verify(&sealed)? {
+            Some(name) => println!("signed   by {publisher}, {name}; verified"),
+            None => println!("signed   by {publisher}; not verified (--publisher FILE.ccs)"),
+        }
         if self.measure {
-            self.measure(&sealed, &manifest)?;
+            let measured = self.measure(&sealed, &manifest)?;
+            println!("measured {} bytes of RAM, as stated", grouped(measured));
         }
         if self.raw {
             println!("manifest {}", hex(&sealed.envelope));
@@ -51,12 +65,10 @@ impl Inspect {
         Ok(())
     }
 
-    fn verify(&self, sealed: &Sealed) -> Result<(), Failure> {
+    /// Verifies the signature, if it is given whose it is to be; what that publisher is called.
+    fn verify(&self, sealed: &Sealed) -> Result<Option<String>, Failure> {
+        let Some(path) = &self.publisher else { return Ok(None) };
         let publisher = sealed.publisher().map_err(|error| Failure::given(&self.file, error))?;
-        let Some(path) = &self.publisher else {
-            println!("signed   by {publisher}; not verified (--publisher FILE.ccs)");
-            return Ok(());
-        };
         let bytes = read(path)?;
         let credential = Credential::parse(&bytes).map_err(|error| Failure::given(path, error))?;
         let unverified = UnverifiedManifest::parse(&sealed.envelope)
@@ -70,11 +82,11 @@ impl Inspect {
                 ),
             ));
         }
-        println!("signed   by {publisher}, {}; verified", credential.subject());
-        Ok(())
+        Ok(Some(credential.subject().to_string()))
     }
 
-    fn measure(&self, sealed: &Sealed, manifest: &Manifest<'_>) -> Result<(), Failure> {
+    /// Measures the RAM again, which is to be what the manifest states.
+    fn measure(&self, sealed: &Sealed, manifest: &Manifest<'_>) -> Result<u32, Failure> {
         let description = reading::description(manifest, &self.file);
         let packed = module::pack(sealed.module(), Hints::default())
             .map_err(|fault| Failure::given(&self.file, fault))?;
@@ -87,13 +99,22 @@ impl Inspect {
                 format!("the manifest states {stated} bytes of RAM, and {measured} were measured"),
             ));
         }
-        println!("measured {} bytes of RAM, as stated", grouped(measured));
-        Ok(())
+        Ok(measured)
     }
 
-    fn module(&self, bytes: &[u8]) -> Result<(), Failure> {
+    fn module(&self, bytes: &[u8], json: bool) -> Result<(), Failure> {
         let packed = module::pack(bytes, Hints::default())
             .map_err(|fault| Failure::given(&self.file, fault))?;
+        if json {
+            let module = json!({
+                "bytes": bytes.len(), "packed_bytes": packed.wasm.len(),
+                "handlers": packed.handlers, "memory": packed.memory,
+                "max_memory": packed.max_memory,
+                "notes": packed.notes.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            });
+            println!("{}", json!({ "module": module }));
+            return Ok(());
+        }
         println!("{}: a module that a node takes", self.file.display());
         println!("module   {} bytes, {} packed", bytes.len(), packed.wasm.len());
         println!("handlers {}", packed.handlers.join(", "));

@@ -4,6 +4,7 @@ use super::{Failure, read, write};
 use crate::seal;
 use capmesh_keyfile::Key;
 use clap::Args;
+use serde_json::json;
 use std::path::PathBuf;
 
 /// Make a publisher's key.
@@ -22,7 +23,7 @@ pub struct Keygen {
 }
 
 impl Keygen {
-    pub(crate) fn run(self) -> Result<(), Failure> {
+    pub(crate) fn run(self, json: bool) -> Result<(), Failure> {
         let key = Key::generate();
         let name = &self.name;
         let credential = key
@@ -31,6 +32,14 @@ impl Keygen {
         key.write_new(&self.file)?;
         let public = self.file.with_extension("ccs");
         write(&public, &credential)?;
+        if json {
+            let [key_file, public] = [&self.file, &public].map(|path| path.display().to_string());
+            println!(
+                "{}",
+                json!({ "id": key.id().to_string(), "key": key_file, "credential": public })
+            );
+            return Ok(());
+        }
         println!("{}: the private key of {}; keep it to yourself", self.file.display(), key.id());
         println!("{}: its credential, for rosters", public.display());
         Ok(())
@@ -54,13 +63,19 @@ pub struct Sign {
 }
 
 impl Sign {
-    pub(crate) fn run(self) -> Result<(), Failure> {
+    pub(crate) fn run(self, json: bool) -> Result<(), Failure> {
         let key = Key::read(&self.key)?;
         let sealed =
             seal::open(&read(&self.file)?).map_err(|error| Failure::given(&self.file, error))?;
         let sealed = sealed.resign(&key.signing()).map_err(|e| Failure::given(&self.file, e))?;
         let out = self.out.as_ref().unwrap_or(&self.file);
         write(out, &sealed.bundle())?;
+        if json {
+            let (file, publisher) = (out.display().to_string(), key.id().to_string());
+            let digest = sealed.digest().to_string();
+            println!("{}", json!({ "file": file, "publisher": publisher, "digest": digest }));
+            return Ok(());
+        }
         println!("{}: signed by {}, now {}", out.display(), key.id(), sealed.digest());
         Ok(())
     }

@@ -3,6 +3,7 @@
 mod build;
 mod command;
 mod inspect;
+mod json;
 mod key;
 mod new;
 mod run;
@@ -26,6 +27,9 @@ use std::process::ExitCode;
 #[derive(Debug, Parser)]
 #[command(name = "capmesh-capsule", version, verbatim_doc_comment)]
 pub struct Arguments {
+    /// Print JSON, one value a line
+    #[arg(long, global = true)]
+    json: bool,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -50,24 +54,25 @@ impl Arguments {
     /// # Errors
     /// If that is not possible, with whose fault it is.
     pub fn run(self) -> Result<(), Failure> {
-        self.verb.run()
+        self.verb.run(self.json)
     }
 }
 
 impl Verb {
-    /// Does it.
+    /// Does it, and says what came of it to people or, as a line of JSON, to a program. What a capsule
+    /// does that runs is JSON either way.
     ///
     /// # Errors
     /// If that is not possible, with whose fault it is.
-    pub fn run(self) -> Result<(), Failure> {
+    pub fn run(self, json: bool) -> Result<(), Failure> {
         match self {
-            Self::New(new) => new.run(),
-            Self::Build(build) => build.run(),
-            Self::Check(check) => check.run(),
+            Self::New(new) => new.run(json),
+            Self::Build(build) => build.run(json),
+            Self::Check(check) => check.run(json),
             Self::Run(run) => run.run(),
-            Self::Inspect(inspect) => inspect.run(),
-            Self::Keygen(keygen) => keygen.run(),
-            Self::Sign(sign) => sign.run(),
+            Self::Inspect(inspect) => inspect.run(json),
+            Self::Keygen(keygen) => keygen.run(json),
+            Self::Sign(sign) => sign.run(json),
             Self::Command(command) => command.run(),
         }
     }
@@ -127,6 +132,13 @@ impl From<KeyError> for Failure {
             KeyError::Io(..) | KeyError::Exists(_) => Self::Machine(error.to_string()),
         }
     }
+}
+
+/// How this program is called that makes capsules, for examples of what to type next.
+pub(crate) fn program() -> &'static str {
+    let called = std::env::args_os().next().unwrap_or_default();
+    let name = Path::new(&called).file_stem();
+    if name.is_some_and(|name| name == "capmesh") { "capmesh capsule" } else { "capmesh-capsule" }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {

@@ -1,8 +1,9 @@
 //! `new`.
 
-use super::{Failure, write};
+use super::{Failure, program, write};
 use capmesh_wire::Name;
 use clap::{Args, ValueEnum};
+use serde_json::json;
 use std::path::{Path, PathBuf};
 
 /// Start a capsule from a template that builds
@@ -72,7 +73,7 @@ const IN_C: &str = "language = \"c\"\nsources = [\"{{name}}.c\"]\n";
 const IN_ASSEMBLYSCRIPT: &str = "language = \"assemblyscript\"\nsources = [\"{{name}}.ts\"]\n";
 
 impl New {
-    pub(crate) fn run(self) -> Result<(), Failure> {
+    pub(crate) fn run(self, json: bool) -> Result<(), Failure> {
         let name = self.path.file_name().map(|name| name.to_string_lossy().into_owned());
         let name = name.filter(|name| Name::new(name).is_ok()).ok_or_else(|| {
             Failure::given(
@@ -100,14 +101,21 @@ impl New {
                 .replace("{{sdk}}", &sdk);
             let path = self.path.join(file.replace("{{name}}", &name));
             write(&path, text.as_bytes())?;
-            println!("{}", path.display());
+            if json {
+                println!("{}", json!({ "file": path.display().to_string() }));
+            } else {
+                println!("{}", path.display());
+            }
+        }
+        if json {
+            return Ok(());
         }
         let install = match self.language {
             Language::AssemblyScript => " && npm install",
             Language::Rust | Language::C => "",
         };
         let folder = self.path.display();
-        println!("next: cd {folder}{install} && capmesh-capsule run --input events.jsonl");
+        println!("next: cd {folder}{install} && {} run --input events.jsonl", program());
         Ok(())
     }
 }
