@@ -55,17 +55,38 @@ pub enum Error {
     Wrong(&'static str),
 }
 
+impl Error {
+    /// The reason, by a name that never changes.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Address(_) => "invalid-url",
+            Self::Unreachable(..) => "no-registry",
+            Self::Silent(_) => "no-answer",
+            Self::Refused(..) => "refused",
+            Self::Http(_) | Self::NotCapsule(_) | Self::Wrong(_) => "not-understood",
+        }
+    }
+
+    /// What to do, if that is known.
+    #[must_use]
+    pub const fn help(&self) -> Option<&'static str> {
+        match self {
+            Self::Unreachable(..) => Some(
+                "is it running there? `capmesh up` starts one; `--registry` says where another is",
+            ),
+            Self::Silent(_) => Some("the registry's log says what it is doing"),
+            Self::Http(_) => Some("is this the address of a registry (OCI over HTTP)?"),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address(text) => write!(f, "`{text}` is no registry; write http://HOST:PORT"),
-            Self::Unreachable(at, error) => {
-                write!(
-                    f,
-                    "no registry answers at {at}: {error}\n  help: is it running there? `capmesh up` "
-                )?;
-                f.write_str("starts one; `--registry` says where another is")
-            }
+            Self::Unreachable(at, error) => write!(f, "no registry answers at {at}: {error}"),
             Self::Silent(at) => write!(f, "the registry at {at} has not answered in time"),
             Self::Http(error) => write!(f, "the registry's answer: {error}"),
             Self::Refused(status, why) if why.is_empty() => write!(f, "the registry says {status}"),

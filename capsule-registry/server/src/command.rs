@@ -1,7 +1,7 @@
 //! The registry as a command, for `capmesh-registry` and for `capmesh registry`.
 
 use crate::{Config, start};
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use capmesh_keyfile::Key;
 use capmesh_registry_store::Checker;
 use capmesh_session::edhoc::{Credential, Identity};
@@ -42,6 +42,9 @@ pub struct Arguments {
     /// Hours for which a blob is kept that nothing refers to.
     #[arg(long, default_value_t = 24)]
     pub grace: u64,
+    /// Whether it says as JSON where it is.
+    #[arg(skip)]
+    pub json: bool,
 }
 
 /// Runs the registry of the site in this directory, as `capmesh site init` makes it, until the process
@@ -53,6 +56,7 @@ pub fn run(site: &Path, arguments: Arguments, checker: Arc<dyn Checker>) -> Resu
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let json = arguments.json;
     let config = config(site, arguments, checker)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -61,7 +65,12 @@ pub fn run(site: &Path, arguments: Arguments, checker: Arc<dyn Checker>) -> Resu
         let registry = start(config).await?;
         // Whoever has heard enough may close the pipe: the registry goes on.
         let (mesh, http, id) = (registry.mesh(), registry.http(), registry.id());
-        let _ = writeln!(std::io::stdout(), "listening {mesh}\nhttp {http}\nnode {id}");
+        let _ = if json {
+            let at = serde_json::json!({ "listening": mesh, "http": http, "node": id.to_string() });
+            writeln!(std::io::stdout(), "{at}")
+        } else {
+            writeln!(std::io::stdout(), "listening {mesh}\nhttp {http}\nnode {id}")
+        };
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
@@ -72,7 +81,11 @@ pub fn run(site: &Path, arguments: Arguments, checker: Arc<dyn Checker>) -> Resu
 }
 
 fn config(site: &Path, arguments: Arguments, checker: Arc<dyn Checker>) -> Result<Config> {
-    let key = Key::read(&site.join("keys").join(format!("{}.pem", arguments.name)))?;
+    let path = site.join("keys").join(format!("{}.pem", arguments.name));
+    let help = "`capmesh site add NAME --role registry` puts a registry on the roster, `--name` says which \
+                one this is";
+    ensure!(path.exists(), "{} is not there\n  help: {help}", path.display());
+    let key = Key::read(&path)?;
     let credential = key.credential(&arguments.name).context("--name")?;
     let credential = Credential::parse(&credential)?;
     let identity = Identity::new(&key.scalar(), credential).context("the registry's key")?;

@@ -16,11 +16,14 @@
 
 pub mod aiocoap;
 pub mod commands;
+pub mod failure;
 pub mod offer;
 pub mod operator;
+pub mod progress;
 pub mod show;
 pub mod site;
 pub mod up;
 
+pub use failure::Failure;
 pub use operator::Operator;
 pub use site::Site;

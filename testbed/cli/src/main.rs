@@ -1,5 +1,7 @@
 //! The `capmesh` command.
 
+use capmesh::Failure;
+use capmesh::commands::{Arguments, run};
 use capmesh_capsule::meter::Meter;
 use clap::Parser as _;
 use std::process::ExitCode;
@@ -9,11 +11,20 @@ use std::process::ExitCode;
 static METER: Meter = Meter;
 
 fn main() -> ExitCode {
-    match capmesh::commands::run(capmesh::commands::Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("capmesh: {error:#}");
-            capmesh::commands::code(&error)
-        }
+    // Also when the arguments are none that it could be read from.
+    let json = std::env::args_os().any(|argument| argument == "--json");
+    let failure = match Arguments::try_parse() {
+        Ok(arguments) => match run(arguments) {
+            Ok(()) => return ExitCode::SUCCESS,
+            Err(error) => Failure::of(&error),
+        },
+        Err(error) if json && error.use_stderr() => Failure::of_arguments(&error),
+        Err(error) => error.exit(),
+    };
+    if json {
+        eprintln!("{}", failure.json());
+    } else {
+        eprintln!("capmesh: {failure}");
     }
+    failure.exit()
 }

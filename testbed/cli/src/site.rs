@@ -11,6 +11,7 @@
 //! capsules/DIGEST     bundles, to know what a topic carries
 //! ```
 
+use crate::Failure;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use capmesh_keyfile::Key;
 use capmesh_session::edhoc::{Credential, Identity};
@@ -186,7 +187,19 @@ impl Site {
     /// # Errors
     /// If it cannot be read.
     pub fn key(&self, name: &str) -> Result<Key> {
-        Ok(Key::read(&key_file(&self.directory, name))?)
+        let file = key_file(&self.directory, name);
+        if !file.exists() {
+            let there: Vec<_> = self.members().into_iter().map(|member| member.name).collect();
+            let whose = match there.iter().any(|member| member == name) || name == "site" {
+                true => format!("the key of {name} is not here"),
+                false => format!(
+                    "nobody on the roster is called {name:?}; there are {}",
+                    there.join(", ")
+                ),
+            };
+            return Err(Failure::new("machine", format!("{}: {whose}", file.display())).into());
+        }
+        Ok(Key::read(&file)?)
     }
 
     /// Makes a key for somebody and puts them on the roster.

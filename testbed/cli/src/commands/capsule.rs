@@ -1,11 +1,12 @@
 //! Capsules: made here, and kept in a registry.
 
 use super::Context;
+use crate::Failure;
 use anyhow::{Context as _, Result, anyhow};
 use capmesh_capsule::cli::Verb;
 use capmesh_capsule::module::{self, Hints};
 use capmesh_capsule::seal;
-use capmesh_registry::client::Client;
+use capmesh_registry::client::{Client, Error as RegistryError};
 use capmesh_registry_store::Checker;
 use capmesh_wire::text::CapsuleVersion;
 use capmesh_wire::{CapsuleRef, Manifest};
@@ -93,15 +94,17 @@ impl Registry {
 pub(super) fn run(at: &Context, command: Capsule) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match command {
-        Capsule::Make(verb) => Ok(verb.run()?),
+        Capsule::Make(verb) => Ok(verb.run(at.json)?),
         Capsule::Push(arguments) => runtime.block_on(push(at, arguments)),
-        Capsule::Pull(arguments) => runtime.block_on(pull(arguments)),
+        Capsule::Pull(arguments) => runtime.block_on(pull(at, arguments)),
         Capsule::Tags(arguments) => runtime.block_on(async {
             let name = arguments.capsule.as_str();
             let name =
                 name.try_into().map_err(|error| anyhow!("{:?}: {error}", arguments.capsule))?;
+            let _waiting =
+                at.waiting(format!("the registry at {} is asked", arguments.registry.registry));
             for tag in arguments.registry.client()?.tags(name).await? {
-                println!("{tag}");
+                at.say(&json!({ "tag": tag }), &tag);
             }
             Ok(())
         }),
@@ -120,24 +123,35 @@ async fn push(at: &Context, arguments: Push) -> Result<()> {
             CapsuleRef { name: manifest.name, version }
         }
     };
+    let waiting =
+        at.waiting(format!("{to} goes to the registry at {}", arguments.registry.registry));
     let client = arguments.registry.client()?;
-    let digest = client.push(&to, capsule.envelope(), capsule.module()).await?;
-    if at.json {
-        println!("{}", json!({ "capsule": to.to_string(), "digest": digest.to_string() }));
-    } else {
-        println!("{to} is {digest}; a pipeline says: use = \"{to}\"");
-    }
+    let pushed = client.push(&to, capsule.envelope(), capsule.module()).await;
+    drop(waiting);
+    let digest = pushed.map_err(|error| {
+        let is_signer = matches!(&error, RegistryError::Refused(_, why) if why.contains("roster"));
+        let failure = Failure::of(&error.into());
+        let help = "a publisher of the site signs it: capmesh capsule sign FILE --key \
+                    SITE/keys/publisher.pem (of `up`: capmesh-up/site/keys/publisher.pem)";
+        if is_signer { failure.help(help) } else { failure }
+    })?;
+    let json = json!({ "capsule": to.to_string(), "digest": digest.to_string() });
+    at.say(&json, &format!("{to} is {digest}; a pipeline says: use = \"{to}\""));
     Ok(())
 }
 
-async fn pull(arguments: Pull) -> Result<()> {
+async fn pull(at: &Context, arguments: Pull) -> Result<()> {
     let from = reference(&arguments.capsule)?;
     let path = &arguments.output;
+    let _waiting =
+        at.waiting(format!("{from} comes from the registry at {}", arguments.registry.registry));
     let client = arguments.registry.client()?;
     let pulled = client.pull(&from).await?;
     let capsule = seal::join(pulled.manifest, &pulled.module)?;
     std::fs::write(path, capsule.bundle()).with_context(|| path.display().to_string())?;
-    println!("{from} is in {}", path.display());
+    let file = path.display().to_string();
+    let json = json!({ "capsule": from.to_string(), "file": file });
+    at.say(&json, &format!("{from} is in {file}"));
     Ok(())
 }
 

@@ -8,6 +8,7 @@ mod site;
 pub(crate) use capsule::Admission;
 pub(crate) use mesh::explain;
 
+use crate::progress::Waiting;
 use crate::site::Site;
 use crate::up::{self, Up};
 use anyhow::Result;
@@ -16,15 +17,29 @@ use clap_complete::Shell;
 use mesh::{doctor, instances, nodes, pipelines, top, watch};
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+
+/// What holds for every command, at the end of the help.
+const CONVENTIONS: &str = "\
+Results go to standard output, everything else to standard error.
+
+With --json a result is a line of JSON for each thing: for nodes, instances, pipelines, plans, values and \
+lines of the log the objects of the gateway's API, for what was merely done {\"message\": ...}. An error is \
+one line on standard error, {\"error\": {\"code\", \"message\", \"causes\", \"help\", \"mistakes\"}}, where \
+the code never changes and what is empty is left out.
+
+Exit codes:
+  0  it worked
+  1  it was refused, or did not work
+  2  the command line or the configuration is wrong
+  3  something it needs is not there: a gateway or registry that answers, a file, a program";
 
 /// Signed WebAssembly capsules on a mesh of sensor nodes.
 ///
 /// `capmesh up` starts a whole mesh on this machine.
 #[derive(Debug, Parser)]
-#[command(name = "capmesh", version, propagate_version = true)]
+#[command(name = "capmesh", version, propagate_version = true, after_long_help = CONVENTIONS)]
 pub struct Arguments {
     /// The gateway's API
     #[arg(
@@ -55,8 +70,8 @@ pub struct Arguments {
         help_heading = "Where"
     )]
     site: PathBuf,
-    /// Print JSON, one value a line
-    #[arg(long, global = true)]
+    /// Print JSON, one value a line; errors too
+    #[arg(long, global = true, display_order = 900)]
     json: bool,
     #[command(subcommand)]
     command: Verb,
@@ -133,7 +148,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
         signal_hook::flag::register_conditional_default(signal_hook::consts::SIGPIPE, ends)?;
     }
     match command {
-        Verb::Up(up) => up::run(&up),
+        Verb::Up(up) => up::run(&up, at.json),
         Verb::Node(command) => nodes::run(&at, command),
         Verb::Capsule(command) => capsule::run(&at, command),
         Verb::Deploy(arguments) => pipelines::deploy(&at, &arguments),
@@ -147,8 +162,14 @@ pub fn run(arguments: Arguments) -> Result<()> {
         Verb::Logs(arguments) => watch::logs(&at, &arguments),
         Verb::Top => top::top(&at),
         Verb::Doctor => doctor::doctor(&at),
-        Verb::Gateway(arguments) => capmesh_gatewayd::command::run(&at.directory, arguments),
+        Verb::Gateway(mut arguments) => {
+            if at.json {
+                arguments.log_format.get_or_insert_with(|| "json".to_owned());
+            }
+            capmesh_gatewayd::command::run(&at.directory, arguments)
+        }
         Verb::Registry(arguments) => {
+            let arguments = capmesh_registry::command::Arguments { json: at.json, ..arguments };
             capmesh_registry::command::run(&at.directory, arguments, Arc::new(capsule::Admission))
         }
         Verb::Site(command) => site::run(&at, &command),
@@ -162,18 +183,6 @@ pub fn run(arguments: Arguments) -> Result<()> {
     }
 }
 
-/// What a process ends with that failed so.
-#[must_use]
-pub fn code(error: &anyhow::Error) -> ExitCode {
-    if let Some(failure) = error.downcast_ref::<capmesh_capsule::cli::Failure>() {
-        return failure.code();
-    }
-    match error.downcast_ref::<capmesh_gatewayd::Failure>() {
-        Some(failure) => ExitCode::from(failure.code()),
-        None => ExitCode::FAILURE,
-    }
-}
-
 /// What is the same for every command.
 #[derive(Debug)]
 struct Context {
@@ -184,6 +193,20 @@ struct Context {
 }
 
 impl Context {
+    /// Says what was done, to people or to a program.
+    fn say(&self, json: &serde_json::Value, text: &str) {
+        if self.json {
+            println!("{json}");
+        } else {
+            println!("{text}");
+        }
+    }
+
+    /// Says what is waited for, if it takes its time and people read.
+    fn waiting(&self, what: impl Into<String>) -> Option<Waiting> {
+        (!self.json).then(|| Waiting::begin(what))
+    }
+
     fn site(&self) -> Result<Site> {
         Site::open(&self.directory)
     }

@@ -51,7 +51,12 @@ pub(super) fn run(at: &Context, command: &Site) -> Result<()> {
                 println!("{}", json!({ "site": name, "directory": directory.to_string() }));
             } else {
                 println!("site {name:?} in {directory}, with an operator and a publisher");
-                println!("next: start a node (capmesh-node) and adopt it by the claim it prints:");
+                println!("next, to run a gateway and a registry here, put them on the roster:");
+                println!("  capmesh site add gateway --role gateway");
+                println!("  capmesh site add registry --role registry");
+                println!(
+                    "or start a node (capmesh node run), and adopt it by the claim it prints:"
+                );
                 println!("  capmesh direct adopt CLAIM --at ADDRESS");
             }
         }
@@ -77,15 +82,20 @@ pub(super) fn run(at: &Context, command: &Site) -> Result<()> {
             })?;
             ensure!(role != Role::Node, "a node has its own key; `capmesh direct adopt` adds it");
             let id = at.site()?.make_member(name, role)?;
-            println!("{name} is {id}, with the role of a {role}");
+            let json = json!({ "name": name, "id": id.to_string(), "role": role.name() });
+            at.say(&json, &format!("{name} is {id}, with the role `{role}`"));
         }
         Site::Export { name, to } => {
             let file = aiocoap::export(&at.site()?, name, to)?;
-            println!("aiocoap-client --credentials {} coap://ADDRESS/s", file.display());
+            let file = file.display().to_string();
+            let text = format!("aiocoap-client --credentials {file} coap://ADDRESS/s");
+            at.say(&json!({ "file": file }), &text);
         }
         Site::Revoke { name } => {
             let id = at.site()?.revoke(name)?;
-            println!("{name} ({id}) is off the roster; `capmesh direct sync` tells the nodes");
+            let text =
+                format!("{name} ({id}) is off the roster; `capmesh direct sync` tells the nodes");
+            at.say(&json!({ "name": name, "id": id.to_string() }), &text);
         }
     }
     Ok(())

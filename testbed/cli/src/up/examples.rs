@@ -1,6 +1,7 @@
 //! The examples that come with the command: capsules, pipelines, recordings.
 
-use anyhow::{Context as _, Result, bail};
+use crate::Failure;
+use anyhow::{Context as _, Result};
 use capmesh_capsule::seal::{self, Sealed};
 use capmesh_description::nearest;
 use rust_embed::RustEmbed;
@@ -70,9 +71,11 @@ pub(crate) fn pipeline(name: &str) -> Result<String> {
                 .filter_map(|file| Some(file.strip_suffix(".toml")?.to_owned()))
                 .collect();
             let nearest = nearest(name, names.iter().map(String::as_str));
-            let meant = nearest.map(|name| format!("; did you mean {name}?")).unwrap_or_default();
-            let names = names.join(", ");
-            bail!("{name} is neither a file nor an example{meant}\n  examples: {names}")
+            let failure =
+                Failure::new("machine", format!("{name} is neither a file nor an example"));
+            let help = nearest.map(|name| format!("did you mean {name}?"));
+            let help = help.unwrap_or_else(|| format!("examples: {}", names.join(", ")));
+            Err(failure.help(help).into())
         }
     }
 }

@@ -1,12 +1,13 @@
 //! What runs in this process: the registry, and the gateway with its broker.
 
 use super::{GATEWAY, REGISTRY, Up, examples, local};
+use crate::Failure;
 use crate::commands::Admission;
 use crate::site::Site;
 use anyhow::{Result, anyhow};
-use capmesh_gatewayd::config::Target;
-use capmesh_gatewayd::{Failure, What};
+use capmesh_gatewayd::What;
 use capmesh_registry::StartError;
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 pub(super) async fn registry(up: &Up, site: &Site) -> Result<capmesh_registry::Handle> {
@@ -20,7 +21,10 @@ pub(super) async fn registry(up: &Up, site: &Site) -> Result<capmesh_registry::H
         ..capmesh_registry::Config::new(identity, key, site.roster().to_vec(), checker)
     };
     capmesh_registry::start(config).await.map_err(|error| match error {
-        StartError::Listen(..) => anyhow!("registry: {error}\n  take another port with --oci PORT"),
+        StartError::Listen(address, ref why) if why.kind() == ErrorKind::AddrInUse => {
+            let failure = Failure::new("conflict", format!("registry: {error}"));
+            failure.help(taken(address.port(), "--oci", "-ltnp")).into()
+        }
         error => anyhow!("registry: {error}"),
     })
 }
@@ -55,20 +59,18 @@ pub(super) async fn gateway(
     config.broker.listen = local(up.mqtt);
     config.broker.websocket = Some(local(up.websocket));
     if let Some(broker) = &up.broker {
-        config.mqtt.broker =
-            Target::try_from(broker.clone()).map_err(|error| anyhow!("--broker: {error}"))?;
+        config.mqtt.broker = broker.clone();
     }
-    capmesh_gatewayd::start(config).await.map_err(|failure| {
-        let help = taken(up, &failure).or_else(|| failure.help());
-        let help = help.map(|help| format!("\n  {help}")).unwrap_or_default();
-        anyhow!("{failure}{help}")
+    capmesh_gatewayd::start(config).await.map_err(|failure| match taken_of(up, &failure) {
+        Some(help) => Failure::new("conflict", failure.to_string()).help(help).into(),
+        None => failure.into(),
     })
 }
 
-/// What to do if a port is taken, in this command's words.
-fn taken(up: &Up, failure: &Failure) -> Option<String> {
-    let Failure::Listen { what, address, error } = failure else { return None };
-    if error.kind() != std::io::ErrorKind::AddrInUse {
+/// What to do if a port of the gateway is taken, in this command's words.
+fn taken_of(up: &Up, failure: &capmesh_gatewayd::Failure) -> Option<String> {
+    let capmesh_gatewayd::Failure::Listen { what, address, error } = failure else { return None };
+    if error.kind() != ErrorKind::AddrInUse {
         return None;
     }
     let port = address.port();
@@ -78,10 +80,15 @@ fn taken(up: &Up, failure: &Failure) -> Option<String> {
         What::Mqtt if port == up.websocket => ("--websocket", "-ltnp"),
         What::Mqtt => ("--mqtt", "-ltnp"),
     };
-    Some(format!(
+    Some(taken(port, flag, sockets))
+}
+
+fn taken(port: u16, flag: &str, sockets: &str) -> String {
+    format!(
         "another program has port {port}, perhaps another `up`: `ss {sockets} 'sport = {port}'` says \
-         which\n  take another port with {flag} PORT, or any that is free with {flag} 0"
-    ))
+         which\n  take another port with {flag} PORT, or for all of them any that is free: --http 0 \
+         --mqtt 0 --websocket 0 --oci 0 --coap 0"
+    )
 }
 
 /// How this program was called, for examples of what to type next.

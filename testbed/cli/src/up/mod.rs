@@ -19,14 +19,17 @@ mod progress;
 
 pub(crate) use examples::pipeline;
 
+use crate::Failure;
 use crate::site::Site;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use capmesh_client::Client;
 use capmesh_client::api::{Deploy, Event};
+use capmesh_gatewayd::config::Target;
 use capmesh_wire::Role;
 use children::Children;
 use clap::Args;
 use progress::Progress;
+use serde_json::json;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -85,29 +88,38 @@ pub struct Up {
     pub replay: Option<PathBuf>,
 
     /// Use this broker instead of the one inside: mqtt://HOST:PORT
-    #[arg(long, value_name = "URL")]
-    pub broker: Option<String>,
+    #[arg(long, value_name = "URL", value_parser = broker)]
+    pub broker: Option<Target>,
 
     /// End after the first value has arrived: to see whether it works
     #[arg(long, hide = true)]
     pub check: bool,
 }
 
-/// Runs a mesh until the process is told to stop (SIGTERM or SIGINT).
+/// A broker that is not the one inside, or none.
+fn broker(text: &str) -> Result<Target, String> {
+    Target::try_from(text.to_owned())
+}
+
+/// Runs a mesh until the process is told to stop (SIGTERM or SIGINT). Says as JSON where it is, if a
+/// program is to read that.
 ///
 /// # Errors
 /// If it cannot start.
-pub fn run(up: &Up) -> Result<()> {
+pub fn run(up: &Up, json: bool) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.context("cannot start")?.block_on(serve(up))
+    runtime.context("cannot start")?.block_on(serve(up, json))
 }
 
-async fn serve(up: &Up) -> Result<()> {
+async fn serve(up: &Up, json: bool) -> Result<()> {
     let stop = |kind| signal(kind).context("signals");
     let mut stops = [stop(SignalKind::interrupt())?, stop(SignalKind::terminate())?];
     let [interrupt, terminate] = &mut stops;
     let progress = Progress::new();
     let text = pipeline(&up.pipeline)?;
+    if let Some(rows) = &up.replay {
+        ensure!(rows.is_file(), "--replay {}: there is no such file", rows.display());
+    }
     let _lock = prepare(up)?;
     let site = site(&up.state.join("site"))?;
     let mut mesh = tokio::select! {
@@ -121,14 +133,15 @@ async fn serve(up: &Up) -> Result<()> {
         _ = terminate.recv() => Ok(()),
     };
     if deployed.is_ok() && !up.check {
-        mesh.say_where(up);
+        mesh.say_where(up, json);
         tokio::select! {
             () = mesh.children.tend() => {}
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
     }
-    progress.ending();
+    progress.done("ending");
+    progress.begin("nodes and gateway end");
     mesh.end().await;
     deployed
 }
@@ -137,9 +150,15 @@ async fn serve(up: &Up) -> Result<()> {
 fn prepare(up: &Up) -> Result<File> {
     let directory = &up.state;
     let name = || directory.display().to_string();
+    ensure!(!directory.exists() || directory.is_dir(), "--state {}: not a directory", name());
     fs::create_dir_all(directory).with_context(name)?;
     let lock = File::create(directory.join("lock")).with_context(name)?;
-    lock.try_lock().map_err(|_| anyhow!("a mesh runs from {} already", name()))?;
+    lock.try_lock().map_err(|_| {
+        Failure::new("conflict", format!("a mesh runs from {} already", name())).help(
+            "end that one, or start another: capmesh up --state DIR --http 0 --mqtt 0 --websocket 0 \
+             --oci 0 --coap 0",
+        )
+    })?;
     if up.fresh {
         for part in ["site", "registry", "gateway", "nodes", "recordings", "logs"] {
             match fs::remove_dir_all(directory.join(part)) {
@@ -178,13 +197,16 @@ struct Mesh {
 
 impl Mesh {
     async fn start(up: &Up, site: &Site, progress: &Progress) -> Result<Self> {
+        progress.begin("the registry starts");
         let registry = machine::registry(up, site).await?;
         let pushed = machine::push(&registry)?;
         progress.done(&format!("registry at {}, with {pushed} capsules", registry.http()));
+        progress.begin("gateway and broker start");
         let gateway = machine::gateway(up, registry.mesh()).await?;
         let page = gateway.addresses().http;
         let client = Client::new(&format!("http://{page}"), None)?;
         progress.done(&format!("gateway and broker, page at http://{page}"));
+        progress.begin("nodes start and are adopted");
         let mut children = Children::start(&up.state, up.replay.as_deref())?;
         children.adopt(&client).await?;
         progress.done(&format!("{} nodes, adopted", children.len()));
@@ -196,6 +218,7 @@ impl Mesh {
         let mut events =
             self.client.events().await.map_err(|error| crate::commands::explain(&error))?;
         let wish = Deploy { text, file: Some(up.pipeline.clone()), dry_run: false };
+        progress.begin("the gateway looks the pipeline's capsules up and places them");
         let deployed =
             self.client.deploy(wish).await.map_err(|error| crate::commands::explain(&error))?;
         let pipeline = &deployed.pipeline;
@@ -204,6 +227,7 @@ impl Mesh {
             pipeline.name,
             pipeline.instances.len()
         ));
+        progress.begin("nodes fetch and start capsules; no value yet");
         let first = async {
             while let Some(event) =
                 events.next().await.map_err(|error| crate::commands::explain(&error))?
@@ -217,7 +241,7 @@ impl Mesh {
         match tokio::time::timeout(FIRST_VALUE, first).await {
             Ok(value) => {
                 let value = value?;
-                progress.done(&format!("first value: {} {}", value.topic, json(&value.value)));
+                progress.done(&format!("first value: {} {}", value.topic, shown(&value.value)));
             }
             Err(_) => {
                 ensure!(!up.check, "no value within {} s", FIRST_VALUE.as_secs());
@@ -227,10 +251,19 @@ impl Mesh {
         Ok(())
     }
 
-    fn say_where(&self, up: &Up) {
+    fn say_where(&self, up: &Up, json: bool) {
         let addresses = self.gateway.addresses();
-        let inside = addresses.mqtt.map(|at| format!("mqtt://{at}"));
-        let broker = up.broker.clone().or(inside).unwrap_or_default();
+        let inside = || addresses.mqtt.map(|at| format!("mqtt://{at}"));
+        let broker = up.broker.as_ref().map(Target::to_string).or_else(inside).unwrap_or_default();
+        if json {
+            let at = json!({
+                "page": format!("http://{}", addresses.http), "mqtt": broker,
+                "topics": "capmesh/home/#", "registry": format!("http://{}", self.registry.http()),
+                "nodes": addresses.mesh,
+            });
+            let _ = writeln!(std::io::stdout(), "{at}");
+            return;
+        }
         let elsewhere = addresses.http.port() != GATEWAY_PORT;
         let at =
             if elsewhere { format!(" --gateway http://{}", addresses.http) } else { String::new() };
@@ -253,7 +286,7 @@ impl Mesh {
     }
 }
 
-fn json(value: &serde_json::Map<String, serde_json::Value>) -> String {
+fn shown(value: &serde_json::Map<String, serde_json::Value>) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 

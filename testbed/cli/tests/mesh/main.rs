@@ -9,6 +9,7 @@
 
 mod aiocoap;
 mod broker;
+mod command;
 mod controller;
 mod machine;
 mod pipeline;

@@ -72,7 +72,7 @@ pub(crate) struct Town {
     pub(crate) client: Client,
     pub(crate) runtime: Runtime,
     gateway: Process,
-    _registry: Process,
+    registry: Process,
     registry_mesh: String,
     ports: [u16; 2],
     pub(crate) place: Place,
@@ -103,7 +103,7 @@ impl Town {
             client,
             runtime: Runtime::new().unwrap(),
             gateway,
-            _registry: registry,
+            registry,
             registry_mesh,
             ports,
             place,
@@ -231,6 +231,10 @@ impl Town {
         SocketAddr::from(([127, 0, 0, 1], self.ports[0]))
     }
 
+    pub(crate) fn registry(&self) -> &Process {
+        &self.registry
+    }
+
     pub(crate) fn gateway(&self) -> &Process {
         &self.gateway
     }
@@ -310,12 +314,18 @@ fn registry(place: &Place) -> (Process, [String; 2]) {
 }
 
 fn gateway(place: &Place, registry: &str, [mesh, http]: [u16; 2], broker: u16) -> Process {
+    // Where this registry is stands under its name; somewhere else there is none.
+    let config = place.join("gateway.toml");
+    let text = format!("registry = \"127.0.0.1:9\"\n[registries]\nregistry = \"{registry}\"\n");
+    std::fs::write(&config, text).unwrap();
     let log = std::fs::File::options().create(true).append(true).open(place.join("gateway.log"));
     Process::spawn(
         Command::new(CAPMESH)
             .arg("--site")
             .arg(place.site())
-            .args(["gateway", "--registry", registry])
+            .arg("gateway")
+            .arg("--config")
+            .arg(&config)
             .args(["--listen", &format!("127.0.0.1:{mesh}")])
             .args(["--http", &format!("127.0.0.1:{http}")])
             .args(["--mqtt", &format!("mqtt://127.0.0.1:{broker}")])

@@ -15,8 +15,9 @@ struct Up {
 }
 
 impl Up {
-    fn start(place: &Place) -> Self {
+    fn start(place: &Place, json: bool) -> Self {
         let mut process = Command::new(CAPMESH)
+            .args(json.then_some("--json"))
             .args(["up", "--http", "0", "--mqtt", "0", "--websocket", "0", "--oci", "0"])
             .args(["--coap", "0", "--state"])
             .arg(place.join("up"))
@@ -26,6 +27,10 @@ impl Up {
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let page = loop {
             let line = lines.next().expect("it says where to look").unwrap();
+            if json {
+                let at: Value = serde_json::from_str(&line).unwrap();
+                break at["page"].as_str().unwrap().to_owned();
+            }
             if let Some(page) = line.trim().strip_prefix("page") {
                 break page.trim().to_owned();
             }
@@ -97,7 +102,7 @@ fn node_process(place: &Place, name: &str) -> Option<String> {
 #[test]
 fn a_mesh_comes_up_moves_recovers_and_comes_again() {
     let place = Place::new("up");
-    let up = Up::start(&place);
+    let up = Up::start(&place, false);
     assert_eq!(up.values("machine-health/cpu/load", "1").len(), 1);
 
     // What cannot be is refused, and why.
@@ -134,7 +139,7 @@ fn a_mesh_comes_up_moves_recovers_and_comes_again() {
         assert!(begun.elapsed() < PATIENCE, "nodes outlive the one that started them");
         std::thread::sleep(Duration::from_millis(100));
     }
-    let up = Up::start(&place);
+    let up = Up::start(&place, true);
     up.wait("all is as it was", |up| up.place_of("cpu-window").is_some());
     assert!(!up.values("machine-health/cpu/load", "1").is_empty());
     assert_eq!(up.end("INT"), Some(0));

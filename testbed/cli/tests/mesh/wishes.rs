@@ -36,7 +36,7 @@ fn nodes_are_emptied_and_revoked_by_the_command_and_over_mqtt() {
     // Emptied by the command: what was there goes on elsewhere, with its state.
     let said = town.run(&["node", "drain", &fill]).unwrap();
     assert!(said.contains(&fill), "{said}");
-    town.wait(RECOVERY, "it is empty", |town| is_empty(town, &fill));
+    assert!(is_empty(&town, &fill), "the command waits until it is");
     assert!(town.run(&["node", "ls"]).unwrap().contains("draining"));
     town.wait_rows(RECOVERY, 20);
     town.run(&["node", "undrain", &fill]).unwrap();
@@ -114,4 +114,11 @@ fn pipelines_that_cannot_be_are_refused_with_the_reason() {
     assert!(said.contains("wish/range") && said.contains("source"), "{said}");
     println!("{said}");
     assert!(town.run(&["--json", "ls"]).unwrap().is_empty(), "nothing runs");
+
+    // A registry that is silent: it is said what is waited for, and in the end that it is not there.
+    town.registry().signal("STOP");
+    let said = deploy(&format!("{head}{}", capsule("range", "air-mean", "")));
+    town.registry().signal("CONT");
+    assert!(said.contains("the gateway asks the registry"), "{said}");
+    assert!(said.contains("the registry does not answer"), "{said}");
 }

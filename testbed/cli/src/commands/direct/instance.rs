@@ -140,7 +140,8 @@ pub(super) fn stop(at: &Context, arguments: &Stop) -> Result<()> {
     let status = status.with_context(|| format!("{} does not host it", arguments.on))?;
     let target = Target { instance, epoch: status.epoch };
     command(&mut operator, node, &Command::Stop(target))?;
-    println!("instance {} is stopped, its state is gone", instance.0);
+    let text = format!("instance {} is stopped, its state is gone", instance.0);
+    at.say(&json!({ "node": arguments.on, "instance": instance.0 }), &text);
     Ok(())
 }
 
@@ -157,7 +158,8 @@ pub(super) fn remove(at: &Context, arguments: &Remove) -> Result<()> {
     let capsule = open(&arguments.file)?.0.digest();
     let (_, mut operator, node) = reach(at, &arguments.on)?;
     command(&mut operator, node, &Command::Remove(RemoveCommand { capsule }))?;
-    println!("{} does not have {} any more", arguments.on, hex(&capsule));
+    let text = format!("{} does not have {} any more", arguments.on, hex(&capsule));
+    at.say(&json!({ "node": arguments.on, "capsule": hex(&capsule) }), &text);
     Ok(())
 }
 

@@ -54,7 +54,12 @@ pub(super) fn run(at: &Context, node: &Node) -> Result<()> {
         Node::At { node, address } => {
             let mut site = at.site()?;
             ensure!(site.members().iter().any(|m| m.name == *node), "no node is called {node:?}");
-            site.set_address(node, *address)
+            site.set_address(node, *address)?;
+            at.say(
+                &json!({ "name": node, "address": address }),
+                &format!("{node} is at {address}"),
+            );
+            Ok(())
         }
         Node::Ls => {
             let nodes = at.site()?.members().into_iter().filter(|m| m.role == Role::Node);
@@ -79,6 +84,7 @@ pub(super) fn run(at: &Context, node: &Node) -> Result<()> {
 fn adopt(at: &Context, claim: Claim, address: SocketAddr) -> Result<()> {
     let mut site = at.site()?;
     let mut operator = operator(&site)?;
+    let _waiting = at.waiting(format!("the node at {address} is adopted"));
     let anybody = Peer::Anonymous(address);
     let query = format!("c={claim}");
     let request = Request::new(Code::GET, paths::CREDENTIAL).query(&query);
@@ -140,7 +146,9 @@ fn sync(at: &Context, names: &[String]) -> Result<()> {
         let request =
             Request::new(Code::PUT, paths::ROSTER).body(content_format::ROSTER, site.roster());
         match operator.ask(node, &request).and_then(granted) {
-            Ok(_) => println!("{name} has the roster"),
+            Ok(_) => {
+                at.say(&json!({ "node": name }), &format!("{name} has the roster"));
+            }
             Err(error) => {
                 eprintln!("{name}: {error:#}");
                 failed.push(name.as_str());

@@ -1,7 +1,8 @@
 //! Instances: listed, moved, started anew.
 
 use super::table::{ago, table};
-use super::{Mesh, print_json};
+use super::{Mesh, explain, print_json};
+use crate::Failure;
 use crate::commands::Context;
 use anyhow::{Result, bail, ensure};
 use capmesh_client::api::{
@@ -12,6 +13,9 @@ use std::time::{Duration, Instant};
 
 /// How often a migration is looked at.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// The steps of a migration.
+const STEPS: usize = 6;
 
 /// How long a migration is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -49,6 +53,9 @@ pub(in crate::commands) struct Restart {
 
 pub(in crate::commands) fn ps(at: &Context, arguments: &Ps) -> Result<()> {
     let mesh = Mesh::new(at)?;
+    if let Some(name) = &arguments.pipeline {
+        super::pipelines::ensure_deployed(&mesh, name)?;
+    }
     loop {
         let which = Which { pipeline: arguments.pipeline.clone(), node: arguments.on.clone() };
         let instances = mesh.ask(|client| client.instances(which))?;
@@ -63,7 +70,7 @@ pub(in crate::commands) fn ps(at: &Context, arguments: &Ps) -> Result<()> {
             let headings =
                 ["INSTANCE", "NUMBER", "NODE", "STATE", "EPOCH", "HANDLED", "PUBLISHED", "DROPPED"];
             print!("{}", table(headings, &rows));
-            if instances.is_empty() {
+            if instances.is_empty() && arguments.on.is_none() && arguments.pipeline.is_none() {
                 println!("none yet: `capmesh deploy FILE` runs a pipeline");
             }
         }
@@ -125,19 +132,25 @@ pub(in crate::commands) fn migrate(at: &Context, arguments: &Migrate) -> Result<
 /// Looks at a migration until it has ended.
 fn wait(mesh: &Mesh, mut migration: MigrationView) -> Result<MigrationView> {
     let begun = Instant::now();
+    let waiting = mesh.waiting(|| format!("{} moves", migration.path));
     loop {
+        if let (Some(waiting), Some(step)) = (&waiting, migration.steps.last()) {
+            let done = migration.steps.iter().filter(|step| step.took_us.is_some()).count();
+            waiting.step(done, STEPS, format!("{}: {}", migration.path, step.step));
+        }
         match migration.state {
             MigrationState::Done => return Ok(migration),
             MigrationState::Undone => {
                 let problem =
                     migration.problem.as_deref().unwrap_or("the gateway does not say why");
-                bail!("{} runs on {} as before: {problem}", migration.path, migration.from);
+                let message = format!("{} runs on {} as before", migration.path, migration.from);
+                return Err(Failure::new("undone", message).because(problem).into());
             }
             _ => {}
         }
         ensure!(begun.elapsed() < PATIENCE, "it is still under way; see `capmesh plan`");
         std::thread::sleep(LOOK);
-        let all = mesh.ask(|client| client.migrations())?;
+        let all = mesh.runtime.block_on(mesh.client.migrations()).map_err(|e| explain(&e))?;
         let same = |other: &MigrationView| {
             other.instance == migration.instance && other.epoch == migration.epoch
         };
@@ -150,8 +163,9 @@ pub(in crate::commands) fn restart(at: &Context, arguments: &Restart) -> Result<
     let request = Request::Restart(OnInstance { instance: arguments.instance.clone() });
     let answer = Mesh::new(at)?.ask(|client| client.ask(&request))?;
     match answer {
-        Answer::Done(done) if !at.json => println!("{}", done.message),
-        answer => print_json(&[answer])?,
+        Answer::Done(done) if at.json => print_json(&[done])?,
+        Answer::Done(done) => println!("{}", done.message),
+        _ => bail!("something else was answered"),
     }
     Ok(())
 }

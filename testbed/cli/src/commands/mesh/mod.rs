@@ -2,7 +2,6 @@
 
 pub(super) mod doctor;
 pub(super) mod instances;
-mod mistakes;
 pub(super) mod nodes;
 pub(super) mod pipelines;
 mod table;
@@ -10,23 +9,25 @@ pub(super) mod top;
 pub(super) mod watch;
 
 use super::Context;
-use anyhow::{Context as _, Result, anyhow};
+use crate::Failure;
+use crate::progress::Waiting;
+use anyhow::{Context as _, Result};
 use capmesh_client::{Client, Error};
 use serde::Serialize;
-use std::fmt::Write as _;
 
 /// A client of the gateway, and the thread that it works in.
 struct Mesh {
     client: Client,
     runtime: tokio::runtime::Runtime,
+    /// Nobody is told that something takes its time: a program reads.
+    is_quiet: bool,
 }
 
 impl Mesh {
     fn new(at: &Context) -> Result<Self> {
-        let client =
-            Client::new(&at.gateway, at.token.as_deref()).map_err(|error| explain(&error))?;
+        let client = Client::new(&at.gateway, at.token.as_deref())?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        Ok(Self { client, runtime: runtime.context("cannot start")? })
+        Ok(Self { client, runtime: runtime.context("cannot start")?, is_quiet: at.json })
     }
 
     /// What becomes of a request.
@@ -34,37 +35,19 @@ impl Mesh {
     where
         F: Future<Output = Result<T, Error>>,
     {
-        self.ask_about("", request)
+        let _waiting = self.waiting(|| format!("the gateway at {} is asked", self.client.url()));
+        self.runtime.block_on(request(&self.client)).map_err(|error| explain(&error))
     }
 
-    /// As [`Mesh::ask`], for a request with a text in which there may be mistakes.
-    fn ask_about<'a, T, F>(&'a self, text: &str, request: impl FnOnce(&'a Client) -> F) -> Result<T>
-    where
-        F: Future<Output = Result<T, Error>>,
-    {
-        self.runtime.block_on(request(&self.client)).map_err(|error| explain_in(&error, text))
+    /// Says what is waited for, if it takes its time.
+    fn waiting(&self, what: impl FnOnce() -> String) -> Option<Waiting> {
+        (!self.is_quiet).then(|| Waiting::begin(what()))
     }
 }
 
 /// A failure with its causes, and what to do.
 pub(crate) fn explain(error: &Error) -> anyhow::Error {
-    explain_in(error, "")
-}
-
-/// As [`explain`], with what is wrong where in the text that was sent.
-fn explain_in(error: &Error, sent: &str) -> anyhow::Error {
-    let mut text = String::new();
-    let mistakes = error.refusal().map(|refusal| refusal.mistakes.as_slice()).unwrap_or_default();
-    for mistake in mistakes {
-        mistakes::show(&mut text, mistake, sent);
-    }
-    for cause in error.causes() {
-        let _ = write!(text, "\n  {cause}");
-    }
-    if let Some(help) = error.help() {
-        let _ = write!(text, "\n  help: {help}");
-    }
-    anyhow!("{error}{text}")
+    Failure::of_gateway(error, "").into()
 }
 
 /// Prints values as JSON, one a line.

@@ -1,15 +1,24 @@
 //! Nodes: adopted, looked at, emptied, revoked.
 
 use super::table::{ago, bytes, table};
-use super::{Mesh, print_json};
+use super::{Mesh, explain, print_json};
+use crate::Failure;
 use crate::commands::Context;
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use capmesh_client::api::{
-    Adopt, Answer, Label, NodeState, NodeView, OnNode, RefusedView, Rename, Request,
+    Adopt, Answer, Label, MigrationState, NodeState, NodeView, OnNode, RefusedView, Rename, Request,
 };
 use capmesh_wire::Claim;
 use clap::Subcommand;
+use serde_json::json;
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// How often a node is looked at that is emptied.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// How long nothing moves before nothing more is expected to: longer than a gateway takes to decide.
+const CALM: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Subcommand)]
 pub(in crate::commands) enum Node {
@@ -37,9 +46,14 @@ pub(in crate::commands) enum Node {
         node: String,
     },
     /// Put nothing new on a node, and move away what is there
+    ///
+    /// Waits until nothing runs there any more, or nothing more moves away.
     Drain {
         /// Its name or id
         node: String,
+        /// Do not wait for the end
+        #[arg(long)]
+        no_wait: bool,
     },
     /// Let a node take instances again
     Undrain {
@@ -82,7 +96,8 @@ pub(in crate::commands) fn run(at: &Context, command: Node) -> Result<()> {
         }
         Node::Ls => return ls(at),
         Node::Show { node } => return show(at, &node),
-        Node::Drain { node } => Request::Drain(on(&node)),
+        Node::Drain { node, no_wait: false } => return drain(at, &node),
+        Node::Drain { node, no_wait: true } => Request::Drain(on(&node)),
         Node::Undrain { node } => Request::Undrain(on(&node)),
         Node::Revoke { node } => Request::Revoke(on(&node)),
         Node::Rename { node, name } => Request::Rename(Rename { node, name }),
@@ -90,19 +105,65 @@ pub(in crate::commands) fn run(at: &Context, command: Node) -> Result<()> {
         Node::Reboot { node } => Request::Reboot(on(&node)),
     };
     let mesh = Mesh::new(at)?;
-    let answer = mesh.ask(|client| client.ask(&request))?;
-    match answer {
-        _ if at.json => print_json(&[answer]),
-        Answer::Done(done) => {
-            println!("{}", done.message);
-            Ok(())
-        }
-        Answer::Node(node) => {
-            println!("{} ({}) belongs to the site", node.name, node.id);
-            Ok(())
-        }
-        _ => Ok(()),
+    let waiting = mesh.waiting(|| match &request {
+        Request::Adopt(adopt) => format!("the node at {} is asked who it is", adopt.address),
+        _ => format!("the gateway at {} is asked", at.gateway),
+    });
+    let answer = mesh.runtime.block_on(mesh.client.ask(&request)).map_err(|e| explain(&e));
+    drop(waiting);
+    match answer? {
+        Answer::Done(done) if at.json => print_json(&[done])?,
+        Answer::Node(node) if at.json => print_json(&[node])?,
+        Answer::Done(done) => println!("{}", done.message),
+        Answer::Node(node) => println!("{} ({}) belongs to the site", node.name, node.id),
+        _ => bail!("something else was answered"),
     }
+    Ok(())
+}
+
+/// Has a node emptied, and waits until it is, or nothing more moves away.
+fn drain(at: &Context, name: &str) -> Result<()> {
+    let mesh = Mesh::new(at)?;
+    let before = mesh.ask(|client| client.node(name))?;
+    let said = mesh.ask(|client| client.drain(name))?;
+    let waiting = mesh.waiting(|| format!("{} is being emptied", before.name));
+    let mut calm_since = Instant::now();
+    let left = loop {
+        let (node, moves) = mesh
+            .runtime
+            .block_on(async {
+                Ok((mesh.client.node(name).await?, mesh.client.migrations().await?))
+            })
+            .map_err(|error| explain(&error))?;
+        let moves_away = moves.iter().any(|migration| {
+            migration.from == node.name
+                && !matches!(migration.state, MigrationState::Done | MigrationState::Undone)
+        });
+        if moves_away {
+            calm_since = Instant::now();
+        }
+        if node.instances.is_empty() || calm_since.elapsed() > CALM {
+            break node.instances;
+        }
+        let all = before.instances.len().max(node.instances.len());
+        if let Some(waiting) = &waiting {
+            let what = format!("instances have left {}", before.name);
+            waiting.step(all - node.instances.len(), all, what);
+        }
+        std::thread::sleep(LOOK);
+    };
+    drop(waiting);
+    if !left.is_empty() {
+        let message = format!("{} takes nothing new, but not all could leave", before.name);
+        let failure = Failure::new("unplaceable", message).because(said.message);
+        let failure = failure.because(format!("still there: {}", left.join(", ")));
+        return Err(failure
+            .help(format!("make room elsewhere; `capmesh node undrain {}` ends it", before.name))
+            .into());
+    }
+    let message = format!("{} is empty and takes nothing new", before.name);
+    at.say(&json!({ "message": message }), &message);
+    Ok(())
 }
 
 fn label(node: String, labels: &[String]) -> Result<Request> {

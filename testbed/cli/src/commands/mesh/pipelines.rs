@@ -2,9 +2,10 @@
 
 use super::table::table;
 use super::{Mesh, print_json};
+use crate::Failure;
 use crate::commands::Context;
-use anyhow::{Context as _, Result, ensure};
-use capmesh_client::api::{Change, Deploy as Wish, PipelineState, PlanRow, PlanView};
+use anyhow::{Context as _, Result};
+use capmesh_client::api::{Change, Deploy as Wish, PipelineState, PlanView};
 use clap::Args;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -42,7 +43,12 @@ pub(in crate::commands) fn deploy(at: &Context, arguments: &Deploy) -> Result<()
         (Some(name), text)
     };
     let wish = Wish { text: text.clone(), file: name, dry_run: arguments.dry_run };
-    let deployed = Mesh::new(at)?.ask_about(&text, |client| client.deploy(wish))?;
+    let mesh = Mesh::new(at)?;
+    let said = "the gateway asks the registry for the pipeline's capsules and places them";
+    let waiting = mesh.waiting(|| said.to_owned());
+    let deployed = mesh.runtime.block_on(mesh.client.deploy(wish));
+    drop(waiting);
+    let mut deployed = deployed.map_err(|error| Failure::of_gateway(&error, &text))?;
     if at.json {
         return print_json(&[deployed]);
     }
@@ -52,7 +58,9 @@ pub(in crate::commands) fn deploy(at: &Context, arguments: &Deploy) -> Result<()
     } else {
         println!("{name} is deployed; `capmesh ps -w` shows it start");
     }
-    print_plan(&deployed.plan, Some(name));
+    let of = format!("{name}/");
+    deployed.plan.rows.retain(|row| row.path.starts_with(&of));
+    print_plan(&deployed.plan);
     Ok(())
 }
 
@@ -77,6 +85,9 @@ pub(in crate::commands) fn ls(at: &Context) -> Result<()> {
     };
     let rows: Vec<_> = pipelines.iter().map(row).collect();
     print!("{}", table(["PIPELINE", "STATE", "RUNNING", "PROBLEM"], &rows));
+    if pipelines.is_empty() {
+        println!("none yet: `capmesh deploy FILE` runs one");
+    }
     Ok(())
 }
 
@@ -92,28 +103,25 @@ const fn state(state: PipelineState) -> &'static str {
 
 pub(in crate::commands) fn plan(at: &Context, arguments: &Plan) -> Result<()> {
     let mesh = Mesh::new(at)?;
-    let plan = mesh.ask(|client| client.plan())?;
+    let mut plan = mesh.ask(|client| client.plan())?;
     if let Some(name) = &arguments.pipeline {
-        let pipelines = mesh.ask(|client| client.pipelines())?;
-        let names: Vec<&str> = pipelines.iter().map(|known| known.name.as_str()).collect();
-        let others = if names.is_empty() { "none is".to_owned() } else { names.join(", ") };
-        ensure!(
-            names.contains(&name.as_str()),
-            "no pipeline is called {name}\n  deployed: {others}"
-        );
+        ensure_deployed(&mesh, name)?;
+        plan.rows.retain(|row| row.path.split('/').next().is_some_and(|first| first == name));
     }
     if at.json {
         return print_json(&[plan]);
     }
-    print_plan(&plan, arguments.pipeline.as_deref());
+    print_plan(&plan);
     Ok(())
 }
 
-fn print_plan(plan: &PlanView, pipeline: Option<&str>) {
-    let of = |row: &PlanRow| {
-        pipeline.is_none_or(|name| row.path.split('/').next().is_some_and(|first| first == name))
-    };
-    for row in plan.rows.iter().filter(|row| of(row)) {
+/// A pipeline of this name is there.
+pub(super) fn ensure_deployed(mesh: &Mesh, name: &str) -> Result<()> {
+    mesh.ask(|client| client.pipeline(name)).map(drop)
+}
+
+fn print_plan(plan: &PlanView) {
+    for row in &plan.rows {
         let change = match row.change {
             Change::Stays => "stays on",
             Change::Starts => "starts on",

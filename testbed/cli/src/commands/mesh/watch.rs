@@ -1,9 +1,11 @@
 //! Values and logs as they come.
 
 use super::{Mesh, explain};
+use crate::Failure;
 use crate::commands::Context;
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use capmesh_client::api::{Event, InstanceRef, LogLine, LogQuery, TopicView, ValueView};
+use capmesh_description::nearest;
 use clap::Args;
 
 #[derive(Debug, Args)]
@@ -35,15 +37,19 @@ pub(in crate::commands) fn tap(at: &Context, arguments: &Tap) -> Result<()> {
     let mesh = Mesh::new(at)?;
     if let Some(topic) = &arguments.topic {
         let topics = mesh.ask(|client| client.topics())?;
-        ensure!(topics.iter().any(|known| known.topic == *topic), "{}", unknown(topic, &topics));
+        if !topics.iter().any(|known| known.topic == *topic) {
+            return Err(unknown(topic, &topics).into());
+        }
     }
     mesh.runtime.block_on(async {
         let mut events = mesh.client.events().await.map_err(|error| explain(&error))?;
         let mut left = arguments.count;
+        let mut waiting = mesh.waiting(|| "no value yet".to_owned());
         while left != Some(0) {
             let Some(event) = events.next().await.map_err(|error| explain(&error))? else { break };
             let Event::Value(value) = event else { continue };
             if arguments.topic.as_ref().is_none_or(|topic| *topic == value.topic) {
+                drop(waiting.take());
                 print_value(at, &value)?;
                 left = left.map(|left| left - 1);
             }
@@ -52,13 +58,13 @@ pub(in crate::commands) fn tap(at: &Context, arguments: &Tap) -> Result<()> {
     })
 }
 
-fn unknown(topic: &str, topics: &[TopicView]) -> String {
+fn unknown(topic: &str, topics: &[TopicView]) -> Failure {
     let names: Vec<_> = topics.iter().map(|known| known.topic.as_str()).collect();
-    match names.as_slice() {
-        [] => {
-            format!("no topic passes the gateway; a pipeline's [bridge] says which do ({topic:?})")
-        }
-        names => format!("{topic:?} does not pass the gateway; what does: {}", names.join(", ")),
+    let failure = Failure::new("unknown-topic", format!("{topic:?} does not pass the gateway"));
+    match (names.as_slice(), nearest(topic, names.iter().copied())) {
+        ([], _) => failure.help("a pipeline's [bridge] says which topics do"),
+        (_, Some(meant)) => failure.help(format!("did you mean {meant}?")),
+        (names, None) => failure.help(format!("what does: {}", names.join(", "))),
     }
 }
 
