@@ -102,6 +102,9 @@ pub(crate) fn prepare(problem: &Problem, weights: &Weights) -> Result<Prepared, 
 
 /// What keeps an instance of `capsule` from `node`, however empty that is.
 pub(crate) fn obstacles(name: &str, capsule: &Capsule, node: &Node) -> BTreeSet<Obstacle> {
+    if is_suitable(name, capsule, node) {
+        return BTreeSet::new();
+    }
     let lack = capsule.needs.minus(&node.capacity);
     let missing =
         |wanted: &BTreeSet<String>, there: &BTreeSet<String>, kind: fn(String) -> Obstacle| {
@@ -116,6 +119,17 @@ pub(crate) fn obstacles(name: &str, capsule: &Capsule, node: &Node) -> BTreeSet<
     found.extend(missing(&capsule.labels, &node.labels, Obstacle::Label));
     found.extend(Lack::all(&lack).into_iter().map(Obstacle::Resource));
     found
+}
+
+/// Whether nothing does: what most nodes are asked, and costs no list.
+fn is_suitable(name: &str, capsule: &Capsule, node: &Node) -> bool {
+    !node.draining
+        && !node.refuses.contains(name)
+        && node.abi.contains(&capsule.abi)
+        && capsule.sensors.is_subset(&node.sensors)
+        && capsule.actuators.is_subset(&node.actuators)
+        && capsule.labels.is_subset(&node.labels)
+        && capsule.needs.fits(&node.capacity)
 }
 
 fn check_names(problem: &Problem) -> Result<(), Unplaceable> {
@@ -181,7 +195,7 @@ fn find_eligible(problem: &Problem, units: &mut [Unit]) -> Result<(), Unplaceabl
             .values()
             .enumerate()
             .filter(|(_, node)| unit.needs.fits(&node.capacity))
-            .filter(|(_, node)| members.iter().all(|(name, c)| obstacles(name, c, node).is_empty()))
+            .filter(|(_, node)| members.iter().all(|(name, c)| is_suitable(name, c, node)))
             .map(|(index, _)| index)
             .collect();
         let pins = pins(problem, &capsules, unit);
