@@ -291,10 +291,11 @@ impl Gateway {
         let is_told = self.roster_told.is_some();
         let peer = if is_told { self.nodes.peer(now, &mut *self.link, to) } else { None };
         let Some(migration) = self.migrations.get_mut(at) else { return };
+        // Also while it waits for an answer, or all that is said would be put together at each event.
+        migration.again_at = now + AGAIN;
         if migration.asked.get(end).copied().unwrap_or(true) {
             return;
         }
-        migration.again_at = now + AGAIN;
         let (Some(peer), Some(request)) = (peer, request) else { return };
         let purpose = Purpose::Step(migration.instance, migration.new, end, migration.step.name());
         if self.asks.send(now, &mut *self.link, peer, request, purpose).is_ok()
