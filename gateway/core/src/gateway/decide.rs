@@ -39,6 +39,8 @@ pub(super) struct Planned {
     pub(super) revision: Revision,
     /// The commit that has to be durable before nodes are told.
     token: Token,
+    /// Whether nodes are to be told as soon as that is durable.
+    untold: bool,
     sheets: Sheets,
     relays: Relays,
     pairs: BTreeSet<(NodeId, NodeId)>,
@@ -194,6 +196,10 @@ impl Gateway {
         }
         if self.planned.stale {
             self.write(now);
+        }
+        if self.planned.untold && self.planned.is_durable(&self.store) {
+            self.planned.untold = false;
+            self.nodes.touch_all(now);
         }
     }
 
@@ -465,7 +471,7 @@ impl Gateway {
         }
         let Self { nodes, planned, store, .. } = self;
         planned.sheets.retain(store, |node| nodes.get(node).is_some());
-        self.nodes.touch_all(now);
+        planned.untold = true;
         self.rewire(now);
     }
 
