@@ -123,7 +123,13 @@ impl Adoption {
                 Stage::Allocate => self.allocate(now, flash, store, (block, seed)),
                 Stage::Fetch(download) => match download.poll(now, flash, store, out) {
                     None => return,
-                    Some(Step::Stalled | Step::Dropped { .. } | Step::Unsaid) => continue,
+                    Some(Step::Stalled | Step::Unsaid) => continue,
+                    Some(Step::Dropped { .. }) => {
+                        // Nobody else has it: who adopts begins anew, rather than wait in vain.
+                        let leftover = download.extent();
+                        let reason = Reason::retry(ErrorCode::Timeout, super::RETRY_MS);
+                        Some(Stage::Over { result: Err(reason), leftover })
+                    }
                     Some(Step::Ended(result)) => self.fetched(result, own, flash, store),
                 },
                 Stage::Keep(place) => {

@@ -90,6 +90,8 @@ pub(crate) struct Party {
     pub(crate) install: Install,
     pub(crate) board: SmallBoard,
     pub(crate) shelf: Shelf,
+    /// Whether nobody may fetch anything here.
+    pub(crate) withholds: bool,
     pub(crate) used: Vec<Digest>,
     pub(crate) events: Vec<install::Event>,
     pub(crate) site_events: Vec<site::Event>,
@@ -156,6 +158,7 @@ impl Party {
             install,
             board: SmallBoard { ram: 20_000, used: Vec::new() },
             shelf: Shelf::default(),
+            withholds: false,
             used: Vec::new(),
             events: Vec::new(),
             site_events: Vec::new(),
@@ -435,7 +438,8 @@ impl Party {
             }
             _ => {
                 let blobs = Blobs::new(install, store, flash).beside(shelf);
-                let mut resource = BlobResource::new(&mut self.serve, &blobs, |_| Ok(()));
+                let may = if self.withholds { |_| Err(Code::UNAUTHORIZED) } else { |_| Ok(()) };
+                let mut resource = BlobResource::new(&mut self.serve, &blobs, may);
                 server.handle(now, out, &mut [Route::below("b", &mut resource)], event, buf);
             }
         }

@@ -95,6 +95,23 @@ fn who_does_not_hand_out_the_roster_does_not_hold_up_the_next() {
 }
 
 #[test]
+fn who_withholds_the_roster_hears_so_and_may_try_again() {
+    // As it seems to a node whose proof of where it is was spoiled on its way.
+    for roster in [roster(7, EVERYBODY), long_roster(7, 60)] {
+        let mut world = fresh(&roster);
+        world.machine(address(GATEWAY)).withholds = true;
+        adopt(world.machine(address(1)), GATEWAY, &roster, true).unwrap();
+        assert!(run(&mut world, 1, 10, |party| !party.site_events.is_empty()));
+        let party = world.machine(address(1));
+        let [Event::NotAdopted(reason)] = &party.site_events[..] else { panic!() };
+        assert!(reason.retry_ms.is_some(), "{reason}");
+        adopt(party, GATEWAY, &roster, true).unwrap();
+        world.machine(address(GATEWAY)).withholds = false;
+        assert!(run(&mut world, 1, 60, |party| party.roster_version() == Some(7)));
+    }
+}
+
+#[test]
 fn who_has_another_roster_by_now_begins_anew() {
     for more in [0, 60] {
         // The gateway was killed when the node had begun to fetch, and has only the newer one.
