@@ -420,7 +420,7 @@ impl Operator {
 
 /// Nothing came in time.
 #[derive(Debug)]
-struct Silence;
+pub(crate) struct Silence;
 
 impl std::fmt::Display for Silence {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -94,7 +94,9 @@ impl Shared {
         while let Some(state) = self.after(pause) {
             let line = line(&state, begun.elapsed());
             if moves {
-                let columns = terminal::size().map_or(80, |(columns, _)| usize::from(columns));
+                let columns = terminal::size().ok().map(|(columns, _)| usize::from(columns));
+                // Some terminals do not say how wide they are.
+                let columns = columns.filter(|columns| *columns > 0).unwrap_or(80);
                 let line: String = line.chars().take(columns.saturating_sub(1)).collect();
                 let _ = write!(io::stderr(), "\r\x1b[2K{line}");
             } else {

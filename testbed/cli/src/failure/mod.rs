@@ -2,6 +2,7 @@
 
 mod mistakes;
 
+use crate::operator::Silence;
 use capmesh_client::api::Mistake;
 use capmesh_client::{Error as GatewayError, api::RefusalCode};
 use capmesh_registry::client::Error as RegistryError;
@@ -135,6 +136,9 @@ impl Failure {
         if let Some(failure) = cause.downcast_ref::<capmesh_node_linux::Failure>() {
             let code = if failure.code() == 2 { "usage" } else { "not-started" };
             return Some(Self::new(code, failure.to_string()));
+        }
+        if let Some(silence) = cause.downcast_ref::<Silence>() {
+            return Some(Self::new("no-answer", silence.to_string()));
         }
         let error = cause.downcast_ref::<io::Error>()?;
         Some(Self::new("machine", error.to_string()))

@@ -39,10 +39,15 @@ impl Up {
         Self { process, page }
     }
 
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(CAPMESH);
+        command.args(["--gateway", &self.page]).args(arguments);
+        command
+    }
+
     /// Runs a command; what it prints, or how it fails.
     fn try_run(&self, arguments: &[&str]) -> Result<String, String> {
-        let output =
-            Command::new(CAPMESH).args(["--gateway", &self.page]).args(arguments).output().unwrap();
+        let output = self.command(arguments).output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
     }
@@ -142,7 +147,13 @@ fn a_mesh_comes_up_moves_recovers_and_comes_again() {
     let up = Up::start(&place, true);
     up.wait("all is as it was", |up| up.place_of("cpu-window").is_some());
     assert!(!up.values("machine-health/cpu/load", "1").is_empty());
+    // Who listens hears that it ends.
+    let mut tap = up.command(&["tap"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut values = BufReader::new(tap.stdout.take().unwrap()).lines();
+    assert!(values.next().unwrap().unwrap().starts_with("machine-health/"));
     assert_eq!(up.end("INT"), Some(0));
+    values.for_each(drop);
+    assert_eq!(tap.wait().unwrap().code(), Some(3));
     assert_eq!(node_process(&place, "hall"), None);
 }
 

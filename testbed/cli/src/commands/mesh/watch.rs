@@ -7,6 +7,7 @@ use anyhow::Result;
 use capmesh_client::api::{Event, InstanceRef, LogLine, LogQuery, TopicView, ValueView};
 use capmesh_description::nearest;
 use clap::Args;
+use std::collections::BTreeMap;
 
 #[derive(Debug, Args)]
 pub(in crate::commands) struct Tap {
@@ -45,10 +46,15 @@ pub(in crate::commands) fn tap(at: &Context, arguments: &Tap) -> Result<()> {
         let mut events = mesh.client.events().await.map_err(|error| explain(&error))?;
         let mut left = arguments.count;
         let mut waiting = mesh.waiting(|| "no value yet".to_owned());
+        // The newest of each producer is told at first, and may be told again as it comes.
+        let mut last = BTreeMap::new();
         while left != Some(0) {
-            let Some(event) = events.next().await.map_err(|error| explain(&error))? else { break };
-            let Event::Value(value) = event else { continue };
-            if arguments.topic.as_ref().is_none_or(|topic| *topic == value.topic) {
+            let event = events.next().await.map_err(|error| explain(&error))?;
+            let Event::Value(value) = event.ok_or_else(ended)? else { continue };
+            let is_wanted = arguments.topic.as_ref().is_none_or(|topic| *topic == value.topic);
+            let producer = (value.topic.clone(), value.instance);
+            let number = (value.epoch, value.seq);
+            if is_wanted && last.insert(producer, number) != Some(number) {
                 drop(waiting.take());
                 print_value(at, &value)?;
                 left = left.map(|left| left - 1);
@@ -56,6 +62,11 @@ pub(in crate::commands) fn tap(at: &Context, arguments: &Tap) -> Result<()> {
         }
         Ok(())
     })
+}
+
+/// Nothing comes any more.
+fn ended() -> Failure {
+    Failure::new("no-gateway", "the gateway has ended")
 }
 
 fn unknown(topic: &str, topics: &[TopicView]) -> Failure {
@@ -97,13 +108,13 @@ pub(in crate::commands) fn logs(at: &Context, arguments: &Logs) -> Result<()> {
             last = Some(line);
         }
         let Some(events) = &mut events else { return Ok(()) };
-        while let Some(event) = events.next().await.map_err(|error| explain(&error))? {
-            let Event::Log(line) = event else { continue };
+        loop {
+            let event = events.next().await.map_err(|error| explain(&error))?;
+            let Event::Log(line) = event.ok_or_else(ended)? else { continue };
             if last.as_ref() != Some(&line) && is_asked_for(arguments, &line) {
                 print_line(at, &line)?;
             }
         }
-        Ok(())
     })
 }
 
