@@ -1,7 +1,7 @@
 //! The life of instances: how they come, start, fail, go on and end.
 
 use super::reach::others_of;
-use super::states::extent_of;
+use super::states::{extent_of, state_of};
 use super::{Node, Then};
 use crate::flash::Error;
 use crate::flash::kinds::{COMMIT, ROW};
@@ -17,6 +17,7 @@ use capmesh_session::Link;
 use capmesh_wire::inventory::InstanceState;
 use capmesh_wire::log::Level;
 use capmesh_wire::plan::{Assignment, Plan};
+use capmesh_wire::snapshot::Snapshot;
 use capmesh_wire::{Digest, Epoch, ErrorCode, InstanceId, Instant, NodeId, limits};
 use core::time::Duration;
 
@@ -29,7 +30,14 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
             let Some(row) = Row::parse(bytes) else { continue };
             let id = InstanceId(id);
             let assignment = assignment_of(plan.as_ref(), Some(&row), id);
-            let capsule = assignment.map_or(Digest::from_bytes([0; 32]), |a| a.capsule);
+            // A plan that came just before the power went may name another version of the capsule than
+            // the one that has run in this epoch, which its state says.
+            let current = assignment.filter(|a| a.epoch == row.epoch).map(|a| a.capsule);
+            let capsule = current
+                .or_else(|| {
+                    Some(Snapshot::parse(state_of(flash, store, id)?).ok()?.header().capsule)
+                })
+                .unwrap_or(Digest::from_bytes([0; 32]));
             let mut slot = Slot::new(id, row.epoch, capsule, row.phase);
             slot.from_plan = row.from_plan;
             slot.moved_to = row.moved_to;

@@ -55,8 +55,7 @@ pub(super) enum Kept {
 impl<E: Link, H: CapsuleHost> Node<E, H> {
     /// The state of an instance that flash has.
     pub(super) fn state<'f>(&self, flash: &'f [u8], id: InstanceId) -> Option<&'f [u8]> {
-        let record = self.store.get(flash, COMMIT, id.0);
-        record.or_else(|| self.store.bytes(flash, extent_of(flash, &self.store, id)?))
+        state_of(flash, &self.store, id)
     }
 
     /// Begins to keep a state in place of the one before, and a row with it.
@@ -229,6 +228,12 @@ fn step(long: &mut Long, flash: &[u8], store: &mut Store) -> Result<Option<Ticke
 
 /// What the place of a write is a multiple of, for every kind of flash.
 const UNIT: usize = 32;
+
+/// The state of an instance that flash has.
+pub(super) fn state_of<'f>(flash: &'f [u8], store: &Store, id: InstanceId) -> Option<&'f [u8]> {
+    let record = store.get(flash, COMMIT, id.0);
+    record.or_else(|| store.bytes(flash, extent_of(flash, store, id)?))
+}
 
 /// The extent with the state of an instance.
 pub(super) fn extent_of(flash: &[u8], store: &Store, id: InstanceId) -> Option<ExtentId> {

@@ -70,6 +70,37 @@ fn so_it_does_when_its_node_falls_over_meanwhile() {
     }
 }
 
+/// The power may go when the plan with the newer version is in flash and nothing else is.
+#[test]
+fn so_it_does_whenever_its_node_loses_its_power() {
+    for halves in 0..40 {
+        let mut world = World::new(1, 1, &capsules::config());
+        let (capsules, _) = pipeline(300, 5_000, Delivery::Every);
+        let row = |n, epoch, capsule, from: Option<u32>, to: Option<u32>| {
+            let end = |instance| End(1, instance);
+            RowOf::new(n, epoch, capsule, from.map(end), to.map(end), Delivery::Every)
+        };
+        let (source, sink) =
+            (row(1, 1, &capsules[0], None, Some(2)), row(3, 1, &capsules[2], Some(2), None));
+        let older = row(2, 1, &capsules[1], Some(1), Some(3));
+        let newer = newer_adder(Some(StateLayout { version: 1, oldest: 1 }));
+        for (id, capsule) in (1..).zip(capsules.iter().chain([&newer])) {
+            world.machine(1).preload(id, capsule);
+        }
+        world.boot_all();
+        plan(&mut world, 1, &[(1, &source), (1, &older), (1, &sink)]);
+        world.run_for(Duration::from_millis(500));
+        let newer = row(2, 2, &newer, Some(1), Some(3));
+        world.power_cut = Some(Duration::from_micros(halves * 500));
+        plan(&mut world, 2, &[(1, &source), (1, &newer), (1, &sink)]);
+        assert_eq!(world.wait(1, 2, InstanceState::Running).epoch, Epoch(2));
+        world.run_until(900, |world| last(world, 1, 0) >= 300.0);
+        world.run_for(Duration::from_secs(5));
+        let seen = (last(&mut world, 1, 0), last(&mut world, 1, 1));
+        assert_eq!(seen, expected(300), "{halves}");
+    }
+}
+
 #[test]
 fn without_a_layout_that_fits_it_starts_afresh_and_says_so() {
     for layout in [None, Some(StateLayout { version: 2, oldest: 2 })] {

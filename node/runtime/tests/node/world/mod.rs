@@ -59,6 +59,8 @@ pub(crate) struct World {
     pub(crate) sent: u64,
     /// In how many of 100 cases a node falls over while it is commanded.
     pub(crate) chaos: u64,
+    /// How long after the next command node 1 loses its power.
+    pub(crate) power_cut: Option<Duration>,
     /// Nodes that hear and are heard by nobody.
     pub(crate) cut: Vec<u8>,
     /// Pairs that do not hear each other.
@@ -89,6 +91,7 @@ impl World {
             seed,
             sent: 0,
             chaos: 0,
+            power_cut: None,
             cut: Vec::new(),
             walls: Vec::new(),
             on_the_way: BTreeMap::new(),
@@ -272,6 +275,11 @@ impl World {
     /// With the chance that was set, a node loses its power in the middle of whatever it does, and
     /// comes back after a while.
     pub(crate) fn chaos(&mut self) {
+        if let Some(after) = self.power_cut.take() {
+            self.run_for(after);
+            self.crash(1);
+            self.boot(1);
+        }
         if self.dice.within(0..100) >= self.chaos {
             return;
         }
