@@ -174,7 +174,7 @@ impl Download {
 
     /// Has it come as it is said to all, until that does not go on. `everybody` is the group.
     pub(crate) fn listen(&mut self, now: Instant, everybody: Peer, listener: Listener) {
-        self.fetcher.listen(now, everybody);
+        self.fetcher.listen(now, everybody, 0);
         self.listening = Some(Box::new(Listening { listener, everybody, asked: None }));
     }
 
@@ -211,7 +211,7 @@ impl Download {
                         source(turn).and_then(|peer| ask_to_say(now, out, peer, &digest, &lacks));
                     match sent {
                         Some(exchange) => *asked = Some(exchange),
-                        None => listener.refused(now),
+                        None => listener.refused(now, false),
                     }
                 }
             }
@@ -234,6 +234,9 @@ impl Download {
         let Some(Listening { listener, everybody, .. }) = self.listening.as_deref_mut() else {
             return;
         };
+        if let Some(piece) = listener.take_ahead() {
+            self.fetcher.listen(now, *everybody, piece);
+        }
         while self.fetcher.fetch().has_room()
             && let Some((piece, bytes)) = listener.whole()
         {
@@ -303,7 +306,8 @@ impl Download {
             && listening.asked.take_if(|asked| *asked == exchange).is_some()
         {
             if message.code() != Code::CHANGED {
-                listening.listener.refused(now);
+                let is_never = message.code() == Code::METHOD_NOT_ALLOWED;
+                listening.listener.refused(now, is_never);
             }
             return true;
         }
@@ -316,7 +320,7 @@ impl Download {
             && let Some(listening) = &mut self.listening
             && listening.asked.take_if(|asked| asked == exchange).is_some()
         {
-            listening.listener.refused(now);
+            listening.listener.refused(now, false);
             return true;
         }
         self.fetcher.outcome(now, outcome)

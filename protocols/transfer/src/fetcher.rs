@@ -136,10 +136,10 @@ impl<
     }
 
     /// Leaves it to the caller to bring the pieces that `everybody` is asked for: [`Fetch::awaited`] says
-    /// which, and [`Input::Part`] brings one.
-    pub fn listen(&mut self, now: Instant, everybody: P) {
+    /// which, and [`Input::Part`] brings one. They are those from `first` on, as [`Fetch::listen`] has it.
+    pub fn listen(&mut self, now: Instant, everybody: P, first: u16) {
         self.everybody = Some(everybody);
-        self.fetch.listen(now, everybody);
+        self.fetch.listen(now, everybody, first);
     }
 
     /// As [`Fetch::resume`], before anything else was done with it.

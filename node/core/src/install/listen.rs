@@ -7,10 +7,14 @@
 //! # When it asks
 //! As soon as nothing was heard for a while: who lacks parts of pieces that were said sooner, and the sooner
 //! the more it lacks; who wants to go on with the next pieces only when nobody lacks any. Who hears another one ask
-//! waits for what comes of that. If nobody answers, it asks in a session again, and then fetches for itself.
+//! waits for what comes of that. If nobody answers, it asks in a session again, and then fetches for itself. Who
+//! comes late goes on with the others and asks for what it lacks when they have done.
 //!
 //! # Bounds
 //! [`WINDOW`] pieces of up to 2 KB wait for their parts, of which memory is taken with the first part.
+
+#[cfg(test)]
+mod tests;
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -131,9 +135,14 @@ pub(crate) struct Listener {
     chunks: u16,
     /// The last chunk that somebody has said a part of.
     reached: Option<u16>,
+    /// A piece that others have come to, who are too far ahead to wait for this one.
+    ahead: Option<u16>,
     /// What was asked without an answer.
     unheard: u8,
+    /// How often somebody was asked in a session since a part was heard.
     in_session: u8,
+    /// Somebody who was asked in a session has not refused.
+    has_begun: bool,
     /// The next request is to be made in a session, too.
     wants_session: bool,
     random: u64,
@@ -157,8 +166,10 @@ impl Listener {
             is_heard: false,
             chunks,
             reached: None,
+            ahead: None,
             unheard: 0,
             in_session: 0,
+            has_begun: false,
             wants_session: company.is_first || !company.is_lively,
             random: seed,
         };
@@ -182,9 +193,9 @@ impl Listener {
         (self.digest, self.root)
     }
 
-    /// Whether this one has asked in a session and was answered.
+    /// Whether this one has asked in a session and was not refused.
     pub(crate) const fn is_first(&self) -> bool {
-        self.in_session > 0
+        self.has_begun
     }
 
     /// These pieces are waited for, and no others. The first that are new are added.
@@ -197,6 +208,12 @@ impl Listener {
                 self.pieces.insert(at, Piece::new(number));
             }
         }
+    }
+
+    /// The piece that others have come to, if they are so far ahead that this one goes on with them, and brings
+    /// what it lacks before that afterwards: with others who came late.
+    pub(crate) const fn take_ahead(&mut self) -> Option<u16> {
+        self.ahead.take()
     }
 
     /// A piece whose parts have all come.
@@ -214,13 +231,15 @@ impl Listener {
 
     /// A part was said by somebody. The work is that of opening it.
     pub(crate) fn heard_part(&mut self, now: Instant, part: &Part<'_>) {
-        let mut room = [0; PIECE + 2];
+        // As long as what came, which fits a datagram.
+        let mut room = vec![0; part.sealed.len()];
         let Some(text) = self.keys.open_part(part, &mut room) else {
             return self.heard_another(now, part.blob);
         };
-        (self.is_heard, self.unheard, self.wants_session) = (true, 0, false);
+        (self.is_heard, self.unheard, self.in_session, self.wants_session) = (true, 0, 0, false);
         if part.piece < self.chunks {
             self.reached = self.reached.max(Some(part.piece));
+            self.follow(part.piece);
         }
         if let Some(piece) = self.pieces.iter_mut().find(|piece| piece.number == part.piece) {
             keep(piece, part, text);
@@ -231,10 +250,13 @@ impl Listener {
     /// Somebody has asked for parts.
     pub(crate) fn heard_ask(&mut self, now: Instant, ask: &Ask<'_>) {
         let mut room = [0; capmesh_wire::said::LACK * limits::LACKS];
-        if self.keys.open_ask(ask, &mut room).is_none() {
+        let Some(lacks) = self.keys.open_ask(ask, &mut room) else {
             return self.heard_another(now, ask.blob);
+        };
+        if let Some(piece) = Lack::parse(lacks).and_then(|lacks| lacks.map(|it| it.piece).min()) {
+            self.follow(piece);
         }
-        if self.company.is_first && self.in_session == 0 {
+        if self.company.is_first && !self.has_begun && !self.is_heard {
             // It is this one's to begin.
             return;
         }
@@ -244,6 +266,14 @@ impl Listener {
         let more = if self.is_next() { self.patience() } else { Duration::ZERO };
         let spread = self.company.spread();
         self.at = self.at.max(now + wait + more + self.below(spread));
+    }
+
+    /// Others have come to this piece. Who waits for none that is so far goes on with them.
+    fn follow(&mut self, piece: u16) {
+        let last = self.pieces.last().map(|piece| piece.number);
+        if piece < self.chunks && last.is_some_and(|last| last < piece) {
+            self.ahead = Some(piece);
+        }
     }
 
     /// Something else was said, by somebody who may want this next: nobody goes on without the others. Manifests
@@ -260,14 +290,16 @@ impl Listener {
 
     /// Whether nothing was said yet of the pieces that it lacks, as far as it knows.
     fn is_next(&self) -> bool {
-        let is_begun = |lack: &Lack| {
-            lack.parts < u8::MAX
-                || self.reached.is_some_and(|reached| {
-                    // Pages were all said before the first chunk was.
-                    lack.piece >= self.chunks || lack.piece <= reached
-                })
-        };
-        !self.lacks().iter().any(is_begun)
+        !self.pieces.iter().any(|piece| !piece.is_whole && self.is_begun(&piece.lack()))
+    }
+
+    /// Whether something was said of a piece, as far as it knows.
+    fn is_begun(&self, lack: &Lack) -> bool {
+        lack.parts < u8::MAX
+            || self.reached.is_some_and(|reached| {
+                // Pages were all said before the first chunk was.
+                lack.piece >= self.chunks || lack.piece <= reached
+            })
     }
 
     /// What is to be said now. A datagram for all is written to `buf`, with this number.
@@ -279,8 +311,10 @@ impl Listener {
             if self.in_session >= SESSIONS {
                 return Some(Say::GiveUp);
             }
-            (self.wants_session, self.in_session, self.unheard) = (false, self.in_session + 1, 0);
-            return Some(Say::InSession(usize::from(self.in_session) - 1));
+            let turn = self.in_session;
+            (self.wants_session, self.has_begun, self.unheard) = (false, true, 0);
+            self.in_session += 1;
+            return Some(Say::InSession(turn.into()));
         }
         let lacks = self.lacks();
         if lacks.is_empty() {
@@ -292,6 +326,7 @@ impl Listener {
         let spread = self.company.spread();
         let wait = if self.is_heard { ANSWER } else { SESSION };
         self.at = now + wait * u32::from(self.unheard.min(UNHEARD)) + self.below(spread);
+        // A nonce has to be another one each time, and may be foreseen.
         let salt = self.roll().to_be_bytes();
         let mut asked = lacks;
         for lack in &mut asked {
@@ -308,22 +343,29 @@ impl Listener {
         }
     }
 
-    /// What is lacking of the pieces that are said together now.
+    /// What is lacking of what was said; if that is nothing, of the pieces that are to be said together next.
     pub(crate) fn lacks(&self) -> heapless::Vec<Lack, { limits::LACKS }> {
-        let mut lacking = self.pieces.iter().filter(|piece| !piece.is_whole).peekable();
-        let block = lacking.peek().map(|piece| piece.number / BLOCK);
-        lacking
-            .filter(|piece| Some(piece.number / BLOCK) == block)
-            .map(Piece::lack)
-            .take(limits::LACKS)
-            .collect()
+        let lacking = || self.pieces.iter().filter(|piece| !piece.is_whole).map(Piece::lack);
+        let begun = || lacking().filter(|lack| self.is_begun(lack));
+        let part = begun().filter(|lack| lack.parts < u8::MAX);
+        let block = lacking().next().map(|lack| lack.piece / BLOCK);
+        let next = lacking().filter(|lack| Some(lack.piece / BLOCK) == block);
+        let mut lacks: heapless::Vec<_, { limits::LACKS }> = part.take(limits::LACKS).collect();
+        if lacks.is_empty() {
+            lacks.extend(begun().take(limits::LACKS));
+        }
+        if lacks.is_empty() {
+            lacks.extend(next.take(limits::LACKS));
+        }
+        lacks
     }
 
-    /// Who was asked in a session does not say it: the next one is asked.
-    pub(crate) fn refused(&mut self, now: Instant) {
-        if self.in_session < SESSIONS || !self.is_heard {
-            (self.wants_session, self.at) = (true, now);
-        }
+    /// Who was asked in a session does not say it. The next one is asked: at once if nobody else may have begun,
+    /// since the other one never says anything.
+    pub(crate) fn refused(&mut self, now: Instant, is_never: bool) {
+        (self.wants_session, self.has_begun) = (!self.is_heard || self.unheard >= UNHEARD, false);
+        let others = BEGIN * u32::from(self.company.others.min(OTHERS));
+        self.at = if is_never { now } else { now + SESSION + self.below(others) };
     }
 
     /// When to poll again although nothing was heard.
@@ -336,9 +378,13 @@ impl Listener {
         let spread = self.company.spread();
         let lacks = self.lacks();
         let most = lacks.iter().filter(|lack| lack.parts < u8::MAX).map(|lack| lack.parts).max();
-        let wait = if self.is_next() { GO_ON + spread } else { Duration::ZERO };
+        if self.is_next() {
+            // Others may have come further.
+            let new = if self.reached.is_none() { spread } else { Duration::ZERO };
+            return SILENCE + GO_ON + new + self.below(spread / 2);
+        }
         let least = u32::from(8 - most.unwrap_or(8).min(8));
-        SILENCE + wait + spread / 32 * least + self.below(spread / 2)
+        SILENCE + spread / 48 * least + self.below(spread / 4)
     }
 
     fn roll(&mut self) -> u64 {

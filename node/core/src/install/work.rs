@@ -143,11 +143,12 @@ impl Work {
             _ => return None,
         };
         // Nodes hear what is said to all: who is asked in a session is somebody else, if there is one.
-        let registries = || wanted.sources.iter().filter(|peer| rank(**peer) > 0);
-        let nodes = wanted.sources.iter().filter(|peer| rank(**peer) == 0);
+        let of_rank =
+            |is_node| wanted.sources.iter().filter(move |peer| (rank(**peer) == 0) == is_node);
         let source = |turn: usize| {
-            let known = registries().count().max(1);
-            registries().chain(nodes.clone()).nth(turn % known).copied()
+            let is_node = of_rank(false).next().is_none();
+            let known = of_rank(is_node).count();
+            of_rank(is_node).nth(turn.checked_rem(known)?).copied()
         };
         download.say(now, out, &source, id, buf)
     }

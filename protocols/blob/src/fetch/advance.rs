@@ -182,8 +182,11 @@ impl<
         let range = self.geometry.level(self.level);
         self.seed = self.seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         // The high bits of a linear congruential sequence are the good ones.
-        let seed = if self.in_order { 0 } else { self.seed >> 16 };
-        pick(&self.peers, &Wanted { range, taken: &taken }, seed)
+        let (first, seed) = self.in_order.map_or((0, self.seed >> 16), |first| (first, 0));
+        let rest =
+            Wanted { range: range.start.max(first).min(range.end)..range.end, taken: &taken };
+        let next = pick(&self.peers, &rest, seed);
+        next.or_else(|| pick(&self.peers, &Wanted { range, taken: &taken }, seed))
     }
 
     /// The pieces that are stored, on their way to storage, or asked for.

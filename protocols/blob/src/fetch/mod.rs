@@ -121,8 +121,8 @@ pub struct Fetch<
     /// The longest that an answer has taken, as far as its first part, in milliseconds.
     slowest: u32,
     seed: u32,
-    /// Whether pieces are asked for from the first one on, rather than in an order of this node's own.
-    in_order: bool,
+    /// The piece from which on they are asked for one after the other, rather than in an order of this node's own.
+    in_order: Option<u16>,
     stall: Stall,
     storage_errors: u8,
     progress_until: Instant,
@@ -256,7 +256,7 @@ impl<
             in_parts: false,
             slowest: 0,
             seed,
-            in_order: false,
+            in_order: None,
             stall: Stall::No,
             storage_errors: 0,
             counters: Counters::default(),
@@ -286,9 +286,12 @@ impl<
     }
 
     /// `everybody` may be asked for every piece, as many at once as there are requests: what all on a link say
-    /// and hear is one peer. Pieces are asked for in the same order by all who do so.
-    pub fn listen(&mut self, now: Instant, everybody: P) {
-        self.in_order = true;
+    /// and hear is one peer. They are asked for from `first` on one after the other, and then from the beginning:
+    /// in the same order by all who do so. Called again, it goes on from there.
+    pub fn listen(&mut self, now: Instant, everybody: P, first: u16) {
+        if self.in_order.replace(first).is_some() {
+            self.peer_down(everybody);
+        }
         self.limit(WINDOW);
         self.peers.up(now, everybody, 0, Holdings::Whole, &self.config);
         if let Some(peer) = self.peers.by_id_mut(everybody) {

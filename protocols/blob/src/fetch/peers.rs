@@ -117,7 +117,10 @@ impl<P, const WORDS: usize> Peer<P, WORDS> {
 
     pub(super) fn succeed(&mut self, config: &Config) {
         self.failures = 0;
-        self.window = self.window.saturating_add(1).min(config.peer_window.max(1));
+        // One that was made wider stays so.
+        if self.window < config.peer_window {
+            self.window += 1;
+        }
     }
 
     /// It has said what it has.

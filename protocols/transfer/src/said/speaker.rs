@@ -371,7 +371,9 @@ impl Speaker {
                 Some(asked) if parts == of && asked.next < of => {}
                 Some(asked) => asked.parts = asked.parts.max(parts),
                 None => {
-                    let next = if parts < of { of } else { 0 };
+                    // What several say, since they did not hear each other, is to be of use then, too.
+                    let is_repeated = parts < of || self.config.rank == Rank::Node;
+                    let next = if is_repeated { of } else { 0 };
                     let asked = Asked { piece: lack.piece, parts, next, at: now + wait, wait };
                     let _ = job.asked.push(asked);
                 }
