@@ -33,6 +33,10 @@ pub struct Arguments {
     /// Where people's tools reach it (HTTP).
     #[arg(long, default_value = "127.0.0.1:5050")]
     pub http: SocketAddr,
+    /// Say capsules to all nodes at once on this IEEE 802.15.4 interface (lowpan0, say), by multicast, when one of
+    /// them asks for it; without it, each fetches them for itself
+    #[arg(long, value_name = "NAME", env = "CAPMESH_REGISTRY_RADIO")]
+    pub radio: Option<String>,
     /// What has to be known to push from elsewhere than the loopback.
     #[arg(long, env = "CAPMESH_REGISTRY_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     pub push_token: Option<String>,
@@ -100,6 +104,7 @@ fn config(site: &Path, arguments: Arguments, checker: Arc<dyn Checker>) -> Resul
         state: Some(arguments.state),
         listen: arguments.listen,
         http: arguments.http,
+        radio: arguments.radio,
         token: arguments.push_token,
         quota,
         grace: Duration::from_secs(arguments.grace.saturating_mul(3_600)),

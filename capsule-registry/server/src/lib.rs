@@ -23,6 +23,7 @@ pub mod command;
 pub mod core;
 mod http;
 pub mod oci;
+mod radio;
 mod run;
 mod shared;
 

@@ -2,6 +2,7 @@
 
 use crate::core::{Input, Lent, Output, Registry};
 use crate::http;
+use crate::radio::Radio;
 use crate::shared::{Access, Shared, now as unix};
 use capmesh_coap::endpoint::{self, Endpoint, Via};
 use capmesh_registry_store::{
@@ -60,6 +61,9 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where people's tools reach it: TCP.
     pub http: SocketAddr,
+    /// The interface of the radio on which it says capsules to all nodes at once, if it is on one: each part
+    /// takes the air from all who hear it, and nodes on other links do not listen.
+    pub radio: Option<String>,
     /// Who it is: a member of the site with the role of a registry.
     pub identity: Identity,
     /// The site's key, which signs rosters.
@@ -90,6 +94,7 @@ impl Config {
             state: None,
             listen: SocketAddr::from(([127, 0, 0, 1], 5685)),
             http: SocketAddr::from(([127, 0, 0, 1], 5050)),
+            radio: None,
             identity,
             site,
             roster,
@@ -106,6 +111,8 @@ impl Config {
 pub enum StartError {
     /// It cannot listen there.
     Listen(SocketAddr, io::Error),
+    /// It cannot speak on this interface.
+    Radio(String, io::Error),
     /// Its state cannot be used.
     State(PathBuf, String),
     /// The store has failed.
@@ -120,6 +127,7 @@ impl std::fmt::Display for StartError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Listen(address, error) => write!(f, "cannot listen at {address}: {error}"),
+            Self::Radio(name, error) => write!(f, "cannot speak on {name}: {error}"),
             Self::State(path, error) => write!(f, "{}: {error}", path.display()),
             Self::Store(fault) => fault.fmt(f),
             Self::Roster(error) => write!(f, "the roster is not the site's: {error}"),
@@ -255,12 +263,21 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
         None => Access::Nobody,
     };
     let shared = Arc::new(Shared::new(store, &roster, config.checker, access));
-    let (registry, started) = machine(config.identity, config.site, roster)?;
+    let (mut registry, started) = machine(config.identity, config.site, roster)?;
+    let radio = config
+        .radio
+        .as_deref()
+        .map(|name| Radio::join(name).map_err(|error| StartError::Radio(name.to_owned(), error)));
+    let radio = radio.transpose()?;
+    if let Some(radio) = &radio {
+        registry.speak(radio.group(), OsRng.next_u64());
+    }
     let id = session::Link::own_id(registry.link());
     let (stop, stopped) = watch::channel(false);
     let (rosters, given) = mpsc::channel(4);
     let mesh_loop = MeshLoop {
         socket,
+        radio,
         registry,
         shared: shared.clone(),
         started,
@@ -351,6 +368,7 @@ fn machine(
 /// The machine and its socket.
 struct MeshLoop {
     socket: UdpSocket,
+    radio: Option<Radio>,
     registry: Machine,
     shared: Arc<Shared>,
     started: std::time::Instant,
@@ -380,6 +398,7 @@ impl MeshLoop {
                 Some(roster) = self.given.recv() => self.handle(Input::Roster(&roster)),
                 // An error shows when the socket is read.
                 _ = self.socket.readable() => self.receive(),
+                () = heard(self.radio.as_ref()) => self.hear(),
                 _ = collect.tick() => self.collect(),
                 () = wait(until) => {}
             }
@@ -408,6 +427,24 @@ impl MeshLoop {
         }
     }
 
+    /// Takes what was said on the radio.
+    fn hear(&mut self) {
+        let mut buf = [0; MTU + 1];
+        for _ in 0..BURST {
+            let Some(radio) = &self.radio else { return };
+            match radio.hear(&mut buf) {
+                Ok(Some((len, from))) => {
+                    let bytes = buf.get(..len).unwrap_or_default();
+                    self.handle(Input::Datagram { from, via: Via::Multicast, bytes });
+                    self.drain();
+                }
+                Ok(None) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => tracing::debug!(%error, "hear"),
+            }
+        }
+    }
+
     fn drain(&mut self) {
         let (now, mut buf) = (self.now(), [0; MTU]);
         loop {
@@ -419,7 +456,11 @@ impl MeshLoop {
             match output {
                 // A datagram that is not sent is a datagram lost, which the endpoint expects.
                 Output::Transmit { to, bytes } => {
-                    if let Err(error) = self.socket.try_send_to(bytes, to) {
+                    let sent = match &self.radio {
+                        Some(radio) if radio.group() == to => radio.say(bytes),
+                        _ => self.socket.try_send_to(bytes, to),
+                    };
+                    if let Err(error) = sent {
                         tracing::debug!(%error, %to, "send");
                     }
                 }
@@ -455,6 +496,14 @@ fn keep(state: &std::path::Path, roster: &[u8]) -> io::Result<()> {
     file.write_all(roster)?;
     file.sync_all()?;
     std::fs::rename(&new, state.join(ROSTER))
+}
+
+/// Waits until something was said on the radio.
+async fn heard(radio: Option<&Radio>) {
+    match radio {
+        Some(radio) => radio.readable().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Waits as long as there is nothing to do; gives others a turn if there is something at once.

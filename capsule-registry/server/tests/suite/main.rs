@@ -4,6 +4,7 @@
 mod http;
 mod leases;
 mod pushing;
+mod radio;
 #[expect(dead_code, reason = "the store's tests use all of it")]
 #[path = "../../../store/tests/suite/site.rs"]
 mod site;

@@ -15,19 +15,24 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// The registry's key.
-const REGISTRY: u8 = 50;
+pub(crate) const REGISTRY: u8 = 50;
 
 pub(crate) fn members() -> Vec<(u8, Role, u64)> {
     vec![(1, Role::Publisher, u64::MAX), (REGISTRY, Role::Registry, u64::MAX)]
 }
 
-pub(crate) fn config(state: Option<&Path>) -> Config {
-    let public = site::key(REGISTRY).public_key();
+/// The member with this key.
+pub(crate) fn identity(key: u8) -> Identity {
     let mut buf = [0; 128];
-    let name = capmesh_wire::Name::new("registry").unwrap();
+    let name = format!("m{key}");
+    let name = capmesh_wire::Name::new(&name).unwrap();
+    let public = site::key(key).public_key();
     let len = capmesh_wire::Credential::encode(name, &public, &mut buf).unwrap();
-    let credential = Credential::parse(&buf[..len]).unwrap();
-    let identity = Identity::new(&[REGISTRY; 32], credential).unwrap();
+    Identity::new(&[key; 32], Credential::parse(&buf[..len]).unwrap()).unwrap()
+}
+
+pub(crate) fn config(state: Option<&Path>) -> Config {
+    let identity = identity(REGISTRY);
     let checker = Arc::new(Basic { abis: vec![1] });
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     Config {
