@@ -24,7 +24,7 @@ const V4: Ipv4Addr = Ipv4Addr::new(224, 0, 1, 187);
 /// The longest that anything takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-type Link = Box<SecureEndpoint<Sessions<Members, OsRng, 2, 2>, 1_280, 2, 2, 1, 8, 4_096>>;
+type Link = Box<SecureEndpoint<Sessions<Members, OsRng, 2, 2>, 1_280, 2, 4_096, 2, 1, 8, 4_096>>;
 
 #[derive(Default)]
 struct Members(Vec<u8>);

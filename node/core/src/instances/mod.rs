@@ -300,10 +300,14 @@ impl<I> Instances<I> {
         self.live() < self.most
     }
 
-    /// The instance that was over first, if there are as many of those as there may be.
-    pub(crate) fn surplus(&self) -> Option<InstanceId> {
+    /// An instance to be forgotten that is over, if there are more of those than there may be. Preferably none
+    /// that the plan names, as `is_named` says: without its epoch it would be taken for a new one.
+    pub(crate) fn surplus(&self, is_named: impl Fn(&Slot<I>) -> bool) -> Option<InstanceId> {
         let over = || self.slots.iter().filter(|slot| slot.phase.is_over());
-        if over().count() > self.most { over().next().map(|slot| slot.id) } else { None }
+        if over().count() <= self.most {
+            return None;
+        }
+        over().find(|slot| !is_named(slot)).or_else(|| over().next()).map(|slot| slot.id)
     }
 
     pub(crate) fn push(&mut self, slot: Slot<I>) {
@@ -331,5 +335,27 @@ impl<I> Instances<I> {
     /// Says that the one at this place has had its turn.
     pub(crate) fn had_turn(&mut self, place: usize) {
         self.turn = place + 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_plan_names_is_forgotten_last() {
+        let mut instances = Instances::<()>::new(2);
+        let push = |instances: &mut Instances<()>, id, phase| {
+            let capsule = Digest::from_bytes([0; Digest::LEN]);
+            instances.push(Slot::new(InstanceId(id), Epoch(1), capsule, phase));
+        };
+        let is_first = |slot: &Slot<()>| slot.id == InstanceId(1);
+        for (id, phase) in [(1, Phase::Released), (2, Phase::Stopped), (3, Phase::Run)] {
+            push(&mut instances, id, phase);
+        }
+        assert_eq!(instances.surplus(is_first), None);
+        push(&mut instances, 4, Phase::Released);
+        assert_eq!(instances.surplus(is_first), Some(InstanceId(2)));
+        assert_eq!(instances.surplus(|_| true), Some(InstanceId(1)));
     }
 }

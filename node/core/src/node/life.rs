@@ -153,7 +153,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
             slot.lease = row.lease_ms.map(|_| Lease::NONE);
             slot.state = InstanceState::Fetching;
         }
-        self.make_room();
+        self.make_room(flash);
         Ok(())
     }
 
@@ -427,9 +427,14 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
         self.changed.status = true;
     }
 
-    /// Forgets those that were over first, where there are too many.
-    fn make_room(&mut self) {
-        while let Some(id) = self.instances.surplus() {
+    /// Forgets some of those that are over, where there are too many.
+    fn make_room(&mut self, flash: &[u8]) {
+        let plan = self.site.plan(flash, &self.store);
+        let is_named = |slot: &Slot<H::Instance>| {
+            let row = plan.as_ref().and_then(|plan| plan.assignment(slot.id));
+            row.is_some_and(|row| row.epoch == slot.epoch)
+        };
+        while let Some(id) = self.instances.surplus(is_named) {
             if self.store.delete(ROW, id.0).is_err() {
                 return;
             }
