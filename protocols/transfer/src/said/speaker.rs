@@ -36,7 +36,7 @@ const PROMPT: Duration = Duration::from_millis(3);
 const BEHIND: Duration = Duration::from_millis(18);
 
 /// How long a registry waits for nodes to say what was said before.
-const AFTER_NODES: Duration = Duration::from_millis(240);
+const AFTER_NODES: Duration = Duration::from_millis(330);
 
 /// How long a node that begins to speak waits after its first part, to hear whether others do, too.
 const FIRST: Duration = Duration::from_millis(30);
