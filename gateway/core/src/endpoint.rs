@@ -45,7 +45,7 @@ const _: () = assert!(Size::Small.held() < SMALL && Size::Large.held() < LARGE);
 type Small<G> =
     SecureEndpoint<Sessions<Members, G, 128, 16>, MTU, 512, 131_072, SMALL, 16, 2_048, 131_072>;
 type Large<G> =
-    SecureEndpoint<Sessions<Members, G, 1_024, 64>, MTU, 4_096, 786_432, LARGE, 16, 8_192, 262_144>;
+    SecureEndpoint<Sessions<Members, G, 1_024, 64>, MTU, 4_096, 524_288, LARGE, 16, 8_192, 262_144>;
 
 /// Makes an endpoint. It is put together on the stack, several times over in a build without
 /// optimisation, before it moves to the heap: a thread that makes a small one needs 16 MB of stack, a

@@ -4,7 +4,7 @@ use crate::search::EFFORT;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// An amount of what nodes run out of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Resources {
     /// Bytes of flash: module and metadata.
     pub flash: u64,
@@ -51,7 +51,7 @@ impl Resources {
 }
 
 /// A node as the gateway knows it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Node {
     /// What it has for capsules in all, whether in use or not.
     pub capacity: Resources,
@@ -73,7 +73,7 @@ pub struct Node {
 }
 
 /// A path for datagrams from one node to another; give two for a link that works both ways.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Link {
     /// What a byte costs on it, in thousandths of a byte on a perfect link: 1000 times the expected
     /// number of transmissions, more for a slow or battery-powered one.
@@ -83,7 +83,7 @@ pub struct Link {
 }
 
 /// A capsule of the pipeline.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Capsule {
     /// How many instances are wanted.
     pub replicas: u16,
@@ -123,7 +123,7 @@ impl Default for Capsule {
 }
 
 /// A wire of the pipeline: instances of one capsule send to instances of another.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Wire {
     /// The capsule that sends.
     pub from: String,
@@ -154,7 +154,7 @@ impl Wire {
 pub type Instance = (String, u16);
 
 /// The whole question.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Problem {
     /// The nodes by their names.
     pub nodes: BTreeMap<String, Node>,
@@ -174,7 +174,7 @@ pub struct Problem {
 
 /// How the parts of the cost compare, and how hard the least is looked for. All parts are added up; the
 /// unit is a byte per second over one perfect link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Weights {
     /// For each per mille of a resource that a node uses above [`Weights::EASY`]; three times that
     /// above [`Weights::TIGHT`].

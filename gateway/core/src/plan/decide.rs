@@ -9,6 +9,7 @@ use capmesh_placement::{Instance, Parts, Plan, Problem, Unplaceable, Weights, pl
 use capmesh_wire::plan::Failover;
 use capmesh_wire::{Digest, Epoch, InstanceId, NodeId};
 use core::cell::RefCell;
+use core::hash::{Hash as _, Hasher};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How many capsules that fit no node are left out one after the other; with more, nothing is decided.
@@ -28,11 +29,28 @@ pub struct Current<'a> {
 /// The questions of one decision that are remembered for the next one.
 const REMEMBERED: usize = 4;
 
-/// What placement has said for the last decision: most often the next one asks the same.
+/// What placement has said for the last decision, by the digest of what it was asked: most often the next one
+/// asks the same.
 #[derive(Debug, Default)]
 pub struct Memory {
-    weights: Weights,
-    answers: Vec<(Problem, Result<Plan, Unplaceable>)>,
+    answers: Vec<(Digest, Result<Plan, Unplaceable>)>,
+}
+
+/// The digest of what placement is asked.
+fn digest(problem: &Problem, weights: &Weights) -> Digest {
+    struct Fed(capmesh_wire::digest::Hasher);
+    impl Hasher for Fed {
+        fn write(&mut self, bytes: &[u8]) {
+            self.0.update(bytes);
+        }
+
+        fn finish(&self) -> u64 {
+            0
+        }
+    }
+    let mut fed = Fed(capmesh_wire::digest::Hasher::new());
+    (problem, weights).hash(&mut fed);
+    fed.0.finish()
 }
 
 /// What should be.
@@ -82,7 +100,7 @@ pub fn decide_again(site: &Site<'_>, current: Current<'_>, memory: &mut Memory) 
     let names = Names::of(site);
     let absent = staying(site, &known, current.rows);
     let known_answers = core::mem::take(memory);
-    let new_answers = RefCell::new(Memory { weights: site.weights, answers: Vec::new() });
+    let new_answers = RefCell::new(Memory::default());
     let question = Question {
         site,
         names: &names,
@@ -156,13 +174,13 @@ struct Question<'q> {
 impl Question<'_> {
     /// Asks placement, or remembers what it has said.
     fn place(&self, problem: &Problem) -> Result<Plan, Unplaceable> {
+        let asked = digest(problem, &self.site.weights);
         let mut now = self.now.borrow_mut();
-        let before = (self.before.weights == now.weights).then_some(&self.before.answers);
-        let mut known = now.answers.iter().chain(before.into_iter().flatten());
-        let known = known.find(|(asked, _)| asked == problem).map(|(_, answer)| answer.clone());
-        let answer = known.unwrap_or_else(|| place(problem, &now.weights));
+        let mut known = now.answers.iter().chain(&self.before.answers);
+        let known = known.find(|(other, _)| *other == asked).map(|(_, answer)| answer.clone());
+        let answer = known.unwrap_or_else(|| place(problem, &self.site.weights));
         if now.answers.len() < REMEMBERED {
-            now.answers.push((problem.clone(), answer.clone()));
+            now.answers.push((asked, answer.clone()));
         }
         answer
     }

@@ -29,7 +29,7 @@ type Link = SecureEndpoint<
     Sessions<Members, OsRng, 1_024, 64>,
     MTU,
     4_096,
-    786_432,
+    524_288,
     2_560,
     16,
     8_192,
