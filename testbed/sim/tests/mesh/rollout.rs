@@ -14,19 +14,22 @@ fn a_revocation_comes_to_200_nodes_within_30_seconds_without_the_gateway() {
     });
 }
 
-/// The goal, in the mean of ten seeds: how long one alone takes varies with the seed, too, since a command that is
-/// lost takes seconds to come again. With each by itself it is missed by a little at worst.
+/// The goal, in the mean of some seeds: how long one alone takes varies most, since a command that is lost takes
+/// seconds to come again. With each by itself it is missed by a little at worst.
 #[test]
 fn a_capsule_comes_to_50_nodes_on_a_radio_in_2_5_times_the_time_of_one() {
     with_stack(|| {
+        const SEEDS: u32 = 3;
         let alone: Duration = (1..=10).map(|seed| distribution::run(1, seed).last).sum();
-        let outcomes: Vec<_> = (1..=10).map(|seed| distribution::run(50, seed)).collect();
+        let alone = alone / 10;
+        let outcomes: Vec<_> =
+            (1..=u64::from(SEEDS)).map(|seed| distribution::run(50, seed)).collect();
         let all: Duration = outcomes.iter().map(|outcome| outcome.last).sum();
-        let egress = outcomes.iter().map(|outcome| outcome.egress).sum::<f64>() / 10.0;
-        assert!(all * 2 <= alone * 5, "{all:?} against {alone:?}: {outcomes:?}");
+        let egress = outcomes.iter().map(|outcome| outcome.egress).sum::<f64>() / f64::from(SEEDS);
+        assert!(all / SEEDS * 2 <= alone * 5, "{all:?} against {alone:?}: {outcomes:?}");
         assert!(egress <= 1.5, "{egress} copies: {outcomes:?}");
         for outcome in outcomes {
-            assert!(outcome.last <= alone / 10 * 3, "{outcome:?}");
+            assert!(outcome.last <= alone * 3, "{outcome:?}");
             assert!(outcome.egress <= 1.75, "{outcome:?}");
         }
     });
