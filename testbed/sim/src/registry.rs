@@ -153,6 +153,12 @@ impl Registry {
         self.shelf.tags.insert(tag.to_owned(), digest);
     }
 
+    /// It has lost all capsules.
+    pub fn forget_all(&mut self) {
+        self.shelf.blobs.clear();
+        self.shelf.tags.clear();
+    }
+
     pub(crate) fn datagram(&mut self, world: Instant, from: SocketAddr, via: Via, bytes: &[u8]) {
         let now = self.clock.local(world);
         let Self { core, server, serve, shelf, served, resolved, speaker, .. } = self;

@@ -39,8 +39,8 @@ pub use request::{
 pub use view::{
     CapsuleView, Change, ClockView, Counters, Direction, FieldView, Holder, InstanceView, LinkView,
     LogLine, MigrationState, MigrationView, MqttView, NodeState, NodeView, PipelineState,
-    PipelineView, PlanRow, PlanView, PortView, RefusedView, ShareView, SiteView, StepView,
-    TopicView, ValueView, WireView,
+    PipelineView, PlanRow, PlanView, PortView, RefusedView, RegistryView, ShareView, SiteView,
+    StepView, TopicView, ValueView, WireView,
 };
 
 #[cfg(test)]

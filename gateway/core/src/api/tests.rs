@@ -562,6 +562,7 @@ fn the_site() {
             instances: 5,
             running: 4,
             mqtt: MqttView { connected: true, most: 9, ..MqttView::default() },
+            registry: RegistryView { known: 1, answers: true, ..RegistryView::default() },
         })),
         json!({"site": {
             "site": "s1", "gateway": "gw1", "gateway_id": "aaaaaaaaaaaac", "version": "0.1.0",
@@ -571,6 +572,7 @@ fn the_site() {
                 "connected": true, "waiting": 0, "most": 9, "published": 0, "superseded": 0,
                 "lost": 0, "held_off": 0, "taken": 0, "refused": 0,
             },
+            "registry": {"known": 1, "answers": true},
         }}),
     );
     golden(&Answer::done("n03 is drained"), json!({"done": {"message": "n03 is drained"}}));

@@ -14,4 +14,4 @@ pub use plan::{
     Change, MigrationState, MigrationView, PipelineState, PipelineView, PlanRow, PlanView,
     StepView, WireView,
 };
-pub use site::{MqttView, SiteView};
+pub use site::{MqttView, RegistryView, SiteView};

@@ -1,9 +1,10 @@
 //! The registry: which one is asked, what it is told, and that it keeps what runs.
 //!
-//! It keeps what a gateway asks for, for a month, whatever becomes of the tag; so the gateway asks for every
-//! capsule of its plan once a day, by digest, one after the other so that they spread over the day.
+//! It keeps what a gateway asks for, for a month, whatever becomes of the tag; so the gateway asks for the
+//! capsules of its plan by digest, one a minute, and hears by that whether the registry is there.
 
 use super::{Gateway, Purpose};
+use crate::api::RegistryView;
 use crate::asks::{Answer, Request};
 use capmesh_coap::Code;
 use capmesh_session::Peer;
@@ -24,11 +25,8 @@ const SILENCE: Duration = Duration::from_secs(5);
 const TELL_AGAIN: Duration = Duration::from_secs(5);
 const TELL_LATER: Duration = Duration::from_secs(3_600);
 
-/// In what time every capsule of the plan is asked for.
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// The time between two that are asked for at first: the gateway may have been off for long.
-const FIRST: Duration = Duration::from_secs(10);
+/// The time between two capsules that are asked for.
+const RENEW: Duration = Duration::from_secs(60);
 
 /// What is known of the registry.
 #[derive(Debug)]
@@ -37,14 +35,17 @@ pub(super) struct Registry {
     turn: usize,
     /// Since when it has not answered what it was asked.
     silent_since: Option<Instant>,
+    /// When it answered last, and whether it has since been given up.
+    heard: Option<Instant>,
+    is_silent: bool,
     /// The roster that it has, and when to tell it (again).
     told: Option<Revision>,
     tell_at: Instant,
     /// The capsule that was asked for last, and when the next one is.
     renewed: Option<Digest>,
     renew_at: Instant,
-    /// Whether all were asked for since the start.
-    has_been_round: bool,
+    /// Capsules of the plan that it does not have.
+    missing: BTreeSet<Digest>,
 }
 
 impl Registry {
@@ -52,11 +53,13 @@ impl Registry {
         Self {
             turn: 0,
             silent_since: None,
+            heard: None,
+            is_silent: false,
             told: None,
             tell_at: now,
             renewed: None,
             renew_at: now,
-            has_been_round: false,
+            missing: BTreeSet::new(),
         }
     }
 
@@ -112,11 +115,15 @@ impl Gateway {
         self.registry.silent_since = None;
         if answer.code.is_none() {
             self.try_another_registry(now);
+        } else {
+            self.registry.heard = Some(now);
+            self.registry.is_silent = false;
         }
     }
 
     fn try_another_registry(&mut self, now: Instant) {
         self.registry.silent_since = None;
+        self.registry.is_silent = true;
         if self.registries().len() < 2 {
             return;
         }
@@ -173,12 +180,11 @@ impl Gateway {
         let capsules: BTreeSet<Digest> = self.rows.iter().map(|row| row.capsule).collect();
         let next = match self.registry.renewed {
             Some(last) => capsules.range(last..).find(|digest| **digest != last),
-            None => capsules.first(),
+            None => None,
         };
-        self.registry.has_been_round |= next.is_none();
         let next = next.or(capsules.first()).copied();
-        let spread = DAY / u32::try_from(capsules.len()).unwrap_or(u32::MAX).max(1);
-        self.registry.renew_at = now + if self.registry.has_been_round { spread } else { FIRST };
+        self.registry.missing.retain(|digest| capsules.contains(digest));
+        self.registry.renew_at = now + RENEW;
         self.registry.renewed = next;
         let Some(digest) = next else { return };
         let Some(manifest) = self.catalog.manifest(&digest) else { return };
@@ -190,15 +196,28 @@ impl Gateway {
 
     /// The registry keeps a capsule for another month, or does not have it.
     pub(super) fn renew_answered(&mut self, now: Instant, digest: &Digest, answer: &Answer) {
-        if answer.is_success() || answer.code != Some(Code::NOT_FOUND) {
+        if answer.is_success() {
+            self.registry.missing.remove(digest);
+        }
+        if answer.code != Some(Code::NOT_FOUND) || !self.registry.missing.insert(*digest) {
             return;
         }
-        let name = self.catalog.manifest(digest).map(|manifest| manifest.name.as_str().to_owned());
-        let name = name.unwrap_or_else(|| "a capsule".to_owned());
+        let name = self.capsule_name(digest);
         let text = format!(
-            "the registry does not have {name}@{digest}, which is in use: push it again, or no other \
+            "the registry does not have {name} ({digest}), which is in use: push it again, or no other \
              node can take over"
         );
         self.note(now, Level::Warning, text);
+    }
+
+    pub(super) fn registry_view(&self, now: Instant) -> RegistryView {
+        let since = |at| u64::try_from(now.saturating_since(at).as_millis()).unwrap_or(u64::MAX);
+        let missing = self.registry.missing.iter();
+        RegistryView {
+            known: u32::try_from(self.registries().len()).unwrap_or(u32::MAX),
+            answers: !self.registry.is_silent && self.registry.heard.is_some(),
+            heard_ms: self.registry.heard.map(since),
+            missing: missing.map(|digest| self.capsule_name(digest)).collect(),
+        }
     }
 }

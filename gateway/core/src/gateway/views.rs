@@ -332,6 +332,7 @@ impl Gateway {
             instances: count(self.rows.0.len()),
             running: count(self.rows.iter().filter(runs).count()),
             mqtt: self.bridge.counters(),
+            registry: self.registry_view(now),
         }
     }
 
@@ -351,7 +352,7 @@ impl Gateway {
     }
 
     /// A capsule's name and version.
-    fn capsule_name(&self, digest: &Digest) -> String {
+    pub(super) fn capsule_name(&self, digest: &Digest) -> String {
         let manifest = self.catalog.manifest(digest);
         manifest.map_or_else(
             || digest.to_string(),

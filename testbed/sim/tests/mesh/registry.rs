@@ -1,15 +1,15 @@
-//! The registry keeps what runs, is told so every day, and may be silent.
+//! The registry keeps what runs, is told so every minute, and may be silent.
 
 use super::with_stack;
-use capmesh_gateway::api::{Answer, Deploy, Refusal, RefusalCode, Request};
+use capmesh_gateway::api::{Answer, Deploy, Refusal, RefusalCode, RegistryView, Request};
 use capmesh_sim::scenario::{await_running, deploy, lamp};
 use capmesh_sim::{World, capsules};
 use capmesh_wire::Instant;
 use std::time::Duration;
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const MINUTE: Duration = Duration::from_secs(60);
 
-/// Beacons that hardly ever act, so that days pass quickly.
+/// Beacons that hardly ever act, so that hours pass quickly.
 fn calm(capsules: u32) -> (World, String) {
     let mut world = World::new(1, 1, &capsules::config());
     world.adopt(1);
@@ -28,31 +28,66 @@ fn renewals(world: &World, since: Instant) -> Vec<(Instant, &str)> {
     all.map(|(at, text)| (*at, text.as_str())).collect()
 }
 
+/// What the gateway says of the registry.
+fn registry(world: &mut World) -> RegistryView {
+    match world.insist(&Request::Site) {
+        Answer::Site(site) => site.registry,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
-fn whatever_runs_is_asked_for_once_a_day() {
+fn whatever_runs_is_asked_for_in_turn() {
     with_stack(|| {
         let (mut world, text) = calm(3);
         deploy(&mut world, &text);
         await_running(&mut world);
         let begun = world.now;
-        world.run_for(Duration::from_secs(60));
+        world.run_for(MINUTE * 60);
         let asked = renewals(&world, begun);
-        let mut capsules: Vec<&str> = asked.iter().map(|(_, text)| *text).collect();
-        capsules.sort_unstable();
-        capsules.dedup();
-        assert_eq!((capsules.len(), asked.len() <= 4), (3, true), "{asked:?}");
-        assert!(capsules.iter().all(|text| text.starts_with("test/beacon@sha256:")));
-
-        // Its first day; and it is killed in the second, after which it does not wait for a day.
-        let begun = world.now;
-        world.run_for(DAY);
-        let asked = renewals(&world, begun);
-        assert_eq!(asked.len(), 3, "{asked:?}");
-        assert!(asked.windows(2).all(|two| two[1].0.saturating_since(two[0].0) > DAY / 4));
+        assert!((59..=61).contains(&asked.len()), "{asked:?}");
+        assert!(asked.iter().all(|(_, text)| text.starts_with("test/beacon@sha256:")));
+        assert!(asked.windows(3).all(|three| {
+            let [(_, a), (_, b), (_, c)] = three else { return false };
+            a != b && b != c && a != c
+        }));
+        // A gateway that was off for long does not wait.
         world.kill_gateway();
         let begun = world.now;
-        world.run_for(Duration::from_secs(60));
-        assert!(renewals(&world, begun).len() >= 3);
+        world.run_for(MINUTE / 2);
+        assert_eq!(renewals(&world, begun).len(), 1);
+    });
+}
+
+#[test]
+fn who_looks_sees_whether_the_registry_is_there_and_has_what_runs() {
+    with_stack(|| {
+        let (mut world, text) = calm(2);
+        deploy(&mut world, &text);
+        await_running(&mut world);
+        world.run_for(MINUTE);
+        let seen = registry(&mut world);
+        assert_eq!((seen.known, seen.answers, seen.missing.len()), (1, true, 0));
+        assert!(seen.heard_ms.is_some_and(|ms| ms <= 61_000), "{seen:?}");
+
+        world.downtime = MINUTE * 3;
+        world.kill_registry();
+        world.run_for(MINUTE * 2);
+        let seen = registry(&mut world);
+        assert!(!seen.answers && seen.heard_ms.is_some_and(|ms| ms >= 60_000), "{seen:?}");
+
+        world.run_for(MINUTE * 3);
+        assert!(registry(&mut world).answers);
+        world.registry.forget_all();
+        world.run_for(MINUTE * 3);
+        let seen = registry(&mut world);
+        assert!(seen.answers && seen.missing.len() == 2, "{seen:?}");
+        assert!(seen.missing[0].starts_with("test/beacon:"));
+        for n in 1..=2 {
+            world.registry.push(&format!("test/beacon:{n}"), &capsules::beacon(3_600_000_000 - n));
+        }
+        world.run_for(MINUTE * 3);
+        assert!(registry(&mut world).missing.is_empty());
     });
 }
 

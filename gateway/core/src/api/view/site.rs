@@ -39,6 +39,24 @@ pub struct SiteView {
     pub running: u32,
     /// The way to the broker.
     pub mqtt: MqttView,
+    /// The registry that is asked for capsules.
+    #[serde(default)]
+    pub registry: RegistryView,
+}
+
+/// The registry, as the gateway sees it. It is asked something once a minute while instances are to run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegistryView {
+    /// Registries on the roster of which it is known where they are.
+    pub known: u32,
+    /// Whether the one that is asked answered what it was asked last.
+    pub answers: bool,
+    /// How long ago it answered; absent: never since the gateway was started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heard_ms: Option<u64>,
+    /// Capsules that are in use and that it does not have, as `NAME:VERSION`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
 }
 
 /// The way from the mesh to the broker and back. Counters count from the start of the gateway.

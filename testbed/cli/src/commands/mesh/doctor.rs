@@ -4,7 +4,7 @@ use super::Mesh;
 use super::table::ago;
 use crate::commands::Context;
 use anyhow::{Result, bail};
-use capmesh_client::api::{NodeState, NodeView, PipelineView, SiteView};
+use capmesh_client::api::{NodeState, NodeView, PipelineView, RegistryView, SiteView};
 use serde_json::json;
 
 /// A thing that was looked at.
@@ -59,7 +59,29 @@ fn of_site(site: &SiteView) -> Vec<Finding> {
     vec![
         Finding { what: gateway, trouble: key },
         Finding { what: format!("broker, {} messages so far", mqtt.published), trouble: broker },
+        of_registry(&site.registry),
     ]
+}
+
+fn of_registry(registry: &RegistryView) -> Finding {
+    let heard =
+        registry.heard_ms.map_or_else(|| "never".to_owned(), |ms| format!("{} ago", ago(ms)));
+    let trouble = if registry.known == 0 {
+        Some("there is none: start one with `capmesh registry`, and name its address as `registry` in the gateway's configuration".to_owned())
+    } else if !registry.answers && registry.heard_ms.is_some() {
+        Some(format!("last heard {heard}; is it running where the gateway's `registry` says?"))
+    } else if !registry.answers {
+        Some(
+            "it has not answered yet; is it running where the gateway's `registry` says?"
+                .to_owned(),
+        )
+    } else if !registry.missing.is_empty() {
+        let missing = registry.missing.join(", ");
+        Some(format!("it lacks {missing}, in use: push it again, or no other node can take over"))
+    } else {
+        None
+    };
+    Finding { what: format!("registry, heard {heard}"), trouble }
 }
 
 fn of_node(node: &NodeView) -> Finding {
