@@ -10,7 +10,7 @@
 //! Streams are told apart by their topics, `<capsule>/<output>` at the end, and the names in the gateway's
 //! plan; capsules here have one output. Values are compared where a schema has the one field `n`.
 
-use super::lines::{Known, Lines, Message, said};
+use super::lines::{Known, Lines, Message, Number, said};
 use super::saved::Cursor;
 use super::{Mesh, Verdict, Violation};
 use crate::Host;
@@ -165,7 +165,7 @@ impl Broker {
     pub(super) fn missed(
         &self,
         lines: &Lines,
-        are_in: impl Fn(u32) -> Option<u32>,
+        are_in: impl Fn(u32) -> Option<Number>,
         is_new: impl Fn(&Message) -> bool,
     ) -> Option<String> {
         self.cursors.iter().find_map(|(stream, cursor)| {

@@ -3,13 +3,16 @@
 //! A *line* is a history of an instance in which everything is exact: restarts and moves go on with it. A
 //! line ends where an instance begins afresh or goes on from a checkpoint, because its node was lost: what
 //! it did after that may have been seen by others, and the next line has other messages.
+//!
+//! Lines are in the order of the epochs that they began in, whenever that is seen: a node that has not heard
+//! anything for a while may begin in an epoch long after a later one has begun elsewhere.
 
 use super::super::Violation;
 use super::saved::Cursor;
 use crate::checkers::Verdict;
 use capmesh_node::trace::Promise;
-use capmesh_wire::Instant;
 use capmesh_wire::message::Stream;
+use capmesh_wire::{Epoch, Instant};
 use std::collections::{HashMap, VecDeque};
 
 /// Messages of a stream that are remembered. Of older ones only the numbers are checked.
@@ -21,15 +24,32 @@ const LINES: usize = 8;
 /// All streams.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
-    streams: HashMap<Stream, VecDeque<Line>>,
+    streams: HashMap<Stream, History>,
+}
+
+/// Which of an instance's lines; later ones are larger.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Number {
+    /// How many instances had its number before it.
+    pub(super) life: u32,
+    /// In which epoch it began.
+    pub(super) epoch: Epoch,
+}
+
+/// The lines of a stream.
+#[derive(Debug, Default)]
+struct History {
+    /// By their numbers.
+    lines: VecDeque<Line>,
+    /// The last one that is remembered no more.
+    gone: Option<Number>,
 }
 
 /// What an instance has published on an output in one of its lines.
 #[derive(Debug)]
-pub(super) struct Line {
-    /// Later ones are larger.
-    pub(super) number: u32,
-    pub(super) promise: Promise,
+struct Line {
+    number: Number,
+    promise: Promise,
     messages: VecDeque<Message>,
     /// Nothing is known of messages below.
     forgotten: u64,
@@ -48,7 +68,7 @@ pub(super) struct Message {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Known {
     /// It was published in this line.
-    In(u32),
+    In(Number),
     /// Another one has that number, or none.
     Wrong,
     /// It is too old, or its producer is none that is watched.
@@ -61,20 +81,11 @@ impl Lines {
         &mut self,
         at: Instant,
         stream: Stream,
-        line: u32,
+        line: Number,
         promise: Promise,
         (seq, print): (u64, u64),
     ) -> Verdict {
-        let lines = self.streams.entry(stream).or_default();
-        if lines.back().is_none_or(|last| last.number < line) {
-            let messages = VecDeque::new();
-            lines.push_back(Line { number: line, promise, messages, forgotten: 0 });
-            if lines.len() > LINES {
-                lines.pop_front();
-            }
-        }
-        // A stale copy goes on with an older line.
-        let Some(found) = lines.iter_mut().rev().find(|of| of.number == line) else {
+        let Some(found) = self.streams.entry(stream).or_default().line(line, promise) else {
             return Ok(());
         };
         found.promise = promise;
@@ -95,14 +106,12 @@ impl Lines {
         &mut self,
         at: Instant,
         stream: Stream,
-        line: u32,
+        line: Number,
         next: u64,
     ) -> Verdict {
-        let lines = self.streams.get_mut(&stream);
-        let Some(found) = lines.and_then(|lines| lines.iter_mut().find(|of| of.number == line))
-        else {
-            return Ok(());
-        };
+        let history = self.streams.get_mut(&stream);
+        let mut lines = history.into_iter().flat_map(|history| &mut history.lines);
+        let Some(found) = lines.find(|of| of.number == line) else { return Ok(()) };
         while let Some(void) = found.messages.pop_back_if(|last| last.seq >= next) {
             if void.seen && found.promise != Promise::Latest {
                 let seen = format!("{} was handled and is no more", said(stream, void.seq));
@@ -124,10 +133,10 @@ impl Lines {
         seq: u64,
         print: u64,
     ) -> Known {
-        let Some(lines) = self.streams.get_mut(&stream) else { return Known::Nothing };
-        let mut forgotten = lines.front().is_some_and(|first| first.number > cursor.line);
+        let Some(history) = self.streams.get_mut(&stream) else { return Known::Nothing };
+        let mut forgotten = history.gone.is_some_and(|gone| gone >= cursor.line);
         let mut known = Known::Wrong;
-        for line in lines.iter_mut().filter(|line| line.number >= cursor.line) {
+        for line in history.lines.iter_mut().filter(|line| line.number >= cursor.line) {
             let place = line.messages.partition_point(|message| message.seq < seq);
             match line.messages.get_mut(place).filter(|m| m.seq == seq && m.print == print) {
                 Some(message) => {
@@ -147,19 +156,37 @@ impl Lines {
     pub(super) fn missed(
         &self,
         stream: Stream,
-        line: u32,
+        line: Number,
         next: u64,
         seq: u64,
         mut is_excused: impl FnMut(u64) -> bool,
     ) -> Option<Message> {
-        let lines = self.streams.get(&stream)?;
-        let line = lines.iter().find(|of| of.number == line)?;
+        let history = self.streams.get(&stream)?;
+        let line = history.lines.iter().find(|of| of.number == line)?;
         if line.promise != Promise::Every {
             return None;
         }
         let first = line.messages.partition_point(|message| message.seq < next);
         let missed = line.messages.range(first..).take_while(|message| message.seq < seq);
         missed.copied().find(|message| !is_excused(message.seq))
+    }
+}
+
+impl History {
+    /// One of the lines, with what its wires promise by now. `None` if it is too old to be remembered.
+    fn line(&mut self, number: Number, promise: Promise) -> Option<&mut Line> {
+        if self.gone.is_some_and(|gone| gone >= number) {
+            return None;
+        }
+        let place = self.lines.partition_point(|line| line.number < number);
+        if self.lines.get(place).is_none_or(|line| line.number != number) {
+            let line = Line { number, promise, messages: VecDeque::new(), forgotten: 0 };
+            self.lines.insert(place, line);
+        }
+        if self.lines.len() > LINES {
+            self.gone = self.lines.pop_front().map(|line| line.number);
+        }
+        self.lines.iter_mut().find(|line| line.number == number)
     }
 }
 

@@ -33,7 +33,7 @@ use capmesh_node::router::PublishError;
 use capmesh_node::trace::{Given, Promise, Restored, Trace};
 use capmesh_wire::message::Stream;
 use capmesh_wire::{Digest, Epoch, InstanceId, Instant};
-use lines::{Known, Lines, said};
+use lines::{Known, Lines, Number, said};
 use saved::{Cursor, Ledger, Port, Saved};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -56,10 +56,8 @@ struct Instance {
     copies: HashMap<Host, Copy>,
     /// The newest epoch that it was up in.
     newest: Epoch,
-    /// The line that began last.
-    line: u32,
-    /// In which epochs lines began, the newest of them: a stale copy goes on with its own.
-    began: BTreeMap<Epoch, u32>,
+    /// The newest line. A stale copy goes on with its own.
+    line: Number,
     saved: Saved,
     /// What each input had first of each stream in this line: where it begins again if it begins afresh.
     firsts: BTreeMap<Port, Cursor>,
@@ -69,13 +67,10 @@ struct Instance {
 
 #[derive(Debug)]
 struct Copy {
-    line: u32,
+    line: Number,
     ledger: Ledger,
     handles: Option<Given>,
 }
-
-/// Lines of an instance whose beginnings are remembered.
-const BEGAN: usize = 8;
 
 /// Messages of an instance whose handlers trapped that are remembered.
 const PASSED: usize = 4_096;
@@ -304,29 +299,20 @@ impl Delivery {
 impl Instance {
     /// It is nobody's any more. Its number may be given to another one, whose epochs and numbers begin anew.
     fn forget(&mut self) {
-        if !self.began.is_empty() {
-            self.line += 1;
-        }
         self.newest = Epoch(0);
-        self.began.clear();
+        self.line = Number { life: self.line.life + 1, epoch: Epoch(0) };
         self.firsts.clear();
         self.saved = Saved::default();
     }
 
-    /// The line that began in an epoch: a new one, unless it did so before.
-    fn begin(&mut self, epoch: Epoch) -> u32 {
-        if let Some(line) = self.began.get(&epoch) {
-            return *line;
-        }
-        if !self.began.is_empty() {
-            self.line += 1;
+    /// The line that begins in an epoch: a new one, unless it did so before.
+    fn begin(&mut self, epoch: Epoch) -> Number {
+        let line = Number { epoch, ..self.line };
+        if line > self.line {
+            self.line = line;
             self.firsts.clear();
         }
-        if self.began.len() >= BEGAN {
-            self.began.pop_first();
-        }
-        self.began.insert(epoch, self.line);
-        self.line
+        line
     }
 }
 

@@ -1,5 +1,6 @@
 //! Ledgers, and those that states were taken with.
 
+use super::lines::Number;
 use capmesh_wire::message::Stream;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -23,7 +24,7 @@ pub(super) struct Port {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Cursor {
     /// In which of the producer's lines.
-    pub(super) line: u32,
+    pub(super) line: Number,
     /// The number of the first message that it has not handled.
     pub(super) next: u64,
 }
@@ -34,11 +35,11 @@ const STATES: usize = 1_024;
 /// The ledgers that the states of an instance were taken with.
 #[derive(Debug, Default)]
 pub(super) struct Saved {
-    states: VecDeque<(u64, u32, Ledger)>,
+    states: VecDeque<(u64, Number, Ledger)>,
 }
 
 impl Saved {
-    pub(super) fn save(&mut self, print: u64, line: u32, ledger: Ledger) {
+    pub(super) fn save(&mut self, print: u64, line: Number, ledger: Ledger) {
         if self.states.len() >= STATES {
             self.states.pop_front();
         }
@@ -46,7 +47,7 @@ impl Saved {
     }
 
     /// The line and the ledger that a state was taken with.
-    pub(super) fn find(&self, print: u64) -> Option<(u32, Ledger)> {
+    pub(super) fn find(&self, print: u64) -> Option<(Number, Ledger)> {
         let found = self.states.iter().rev().find(|(of, ..)| *of == print);
         found.map(|(_, line, ledger)| (*line, ledger.clone()))
     }

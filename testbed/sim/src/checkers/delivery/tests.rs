@@ -109,6 +109,31 @@ fn failover_begins_a_new_line_and_its_old_copy_is_harmless() {
 }
 
 #[test]
+fn lines_are_in_the_order_of_their_epochs() {
+    // A node that hears late begins in an epoch when its next one has begun elsewhere.
+    let late = begun(3).into_iter().chain(handled([0, 1])).chain([fresh(4, (10, 3))]);
+    let late = late.chain([down(1, P), fresh(1, (10, 2)), publishes(1, (10, 2), 1_000, 1_500)]);
+    let late = late.chain([publishes(4, (10, 3), 2_000, 2_500)]);
+    let (stale, new) = (handles(2, C, 10, 1_000, 1_500), handles(2, C, 10, 2_000, 2_500));
+    assert_eq!(verdict(late.clone().chain([stale.clone(), new.clone()])), None);
+    expect_wrong(late.chain([new, stale]), "not of an older line");
+}
+
+#[test]
+fn lines_that_are_forgotten_are_not_checked() {
+    let many = (1..=10).flat_map(|epoch| {
+        let (host, of, seq) = (epoch as Host, (10, epoch), u64::from(epoch) * 1_000);
+        [fresh(host, of), publishes(host, of, seq, seq)]
+    });
+    let many = [fresh(20, C)].into_iter().chain(many);
+    let handles = |seq, print| handles(20, C, 10, seq, print);
+    // The first two are forgotten, also if they go on.
+    let old = many.clone().chain([publishes(2, (10, 2), 2_001, 2_001), handles(1_000, 1_000)]);
+    assert_eq!(verdict(old.chain([handles(3_000, 3_000), handles(10_000, 10_000)])), None);
+    expect_wrong(many.chain([handles(3_000, 3_000), handles(4_000, 4)]), "not what was published");
+}
+
+#[test]
 fn a_stale_copy_goes_on_with_its_own_numbers() {
     // Its node loses power, it is started elsewhere, and its node comes back.
     let lost = begun(3).into_iter().chain(handled([0])).chain([Event::Crashed { host: 1 }]);
