@@ -421,10 +421,8 @@ impl Gateway {
         let view = self.migration_view(now, at);
         let mut migration = self.migrations.remove(at);
         migration.forget(&mut self.store);
-        if let (None, Step::Over, Some(blob)) =
-            (migration.from, migration.step, self.offered(&migration))
-        {
-            self.offers.remove(&blob);
+        if let (None, Some(blob)) = (migration.from, migration.snapshot) {
+            self.offers.remove(&blob.digest);
         }
         if (migration.problem.is_some() || is_undone(&migration)) && !migration.is_refused {
             let times = self.calm.get(&migration.instance).map_or(0, |(_, times)| *times);
@@ -452,13 +450,6 @@ impl Gateway {
             }
             None => self.note(now, Level::Info, format!("{path} is on {to} now: {cause}")),
         }
-    }
-
-    /// The checkpoint that was offered for a migration.
-    fn offered(&self, migration: &Migration) -> Option<capmesh_wire::Digest> {
-        migration.snapshot?;
-        let kept = self.checkpoints.get(migration.instance)?;
-        Some(capmesh_wire::Digest::of(&kept.state))
     }
 
     /// Shows a migration as it is now.

@@ -306,7 +306,7 @@ impl Gateway {
             cause: migration.cause.clone(),
             began_at: self.unix_millis(now).map(|at| at.saturating_sub(since.unwrap_or_default())),
             steps: steps.collect(),
-            snapshot_bytes: migration.snapshot,
+            snapshot_bytes: migration.snapshot.map(|blob| blob.size),
             blackout_us: migration.quiet.and_then(|(from, to)| Some(micros(from, to?))),
             problem: migration.problem.clone(),
         })

@@ -105,7 +105,8 @@ pub(crate) struct Migration {
     /// When it began, and when each step did.
     pub(crate) began: Instant,
     pub(crate) steps: Vec<(&'static str, Instant)>,
-    pub(crate) snapshot: Option<u32>,
+    /// The state that goes over; the gateway offers it if it comes from nobody.
+    pub(crate) snapshot: Option<BlobRef>,
     pub(crate) quiet: Option<(Instant, Option<Instant>)>,
 }
 
@@ -195,7 +196,7 @@ impl Migration {
     /// Takes the next step.
     pub(crate) fn enter(&mut self, now: Instant, step: Step) {
         if let Step::Restore(blob) = step {
-            self.snapshot = Some(blob.size);
+            self.snapshot = Some(blob);
         }
         match step {
             Step::Quiesce => {
