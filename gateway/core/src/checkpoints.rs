@@ -64,13 +64,17 @@ impl Checkpoints {
     /// Forgets those of instances that are no more.
     pub(crate) fn retain(&mut self, store: &mut Store, is_there: impl Fn(InstanceId) -> bool) {
         let gone: Vec<_> = self.kept.keys().filter(|id| !is_there(**id)).copied().collect();
-        for id in gone {
-            if let Some(old) = self.kept.remove(&id) {
-                self.bytes -= old.state.len();
-            }
+        gone.into_iter().for_each(|id| self.forget(store, id));
+        self.fetching.retain(|fetching| is_there(fetching.instance));
+    }
+
+    /// Forgets that of an instance that begins afresh, and the one that is on its way.
+    pub(crate) fn forget(&mut self, store: &mut Store, id: InstanceId) {
+        if let Some(old) = self.kept.remove(&id) {
+            self.bytes -= old.state.len();
             store.delete(Key::new(Table::Checkpoints, id.0.to_be_bytes()));
         }
-        self.fetching.retain(|fetching| is_there(fetching.instance));
+        self.fetching.retain(|fetching| fetching.instance != id);
     }
 
     /// Fetches a checkpoint from the node that has taken it. It is left out if there is no room.

@@ -177,14 +177,14 @@ impl Gateway {
                 node.duties.hurry(duty);
             }
         }
-        if let Duty::Checkpoint(instance) = duty
+        // What was taken before the instance began afresh is of no use.
+        if let Duty::Checkpoint(instance, epoch) = duty
             && let Ok(Reply::Snapshot(blob)) = cbor::decode(&answer.body)
-            && let Some((epoch, capsule)) =
-                self.row_of(id, instance).map(|row| (row.epoch, row.capsule))
+            && let Some(row) = self.row_of(id, instance).filter(|row| row.epoch == epoch)
             && let Some(peer) = self.link.peer(id)
         {
             let mtu = self.link.mtu();
-            let what = (instance, epoch, capsule);
+            let what = (instance, epoch, row.capsule);
             self.checkpoints.fetch(now, what, &blob, peer, mtu, random);
         }
         self.nodes.touch(now, id);

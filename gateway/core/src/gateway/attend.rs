@@ -155,7 +155,9 @@ impl Gateway {
                 let (since, _) = self.nodes.get(id)?.moment?;
                 command(&Command::Renew(Renew { target, lease_ms, since: Some(since) }))
             }
-            Duty::Checkpoint(number) => command(&Command::Checkpoint(instance(number)?.1)),
+            Duty::Checkpoint(instance, epoch) => {
+                command(&Command::Checkpoint(Target { instance, epoch }))
+            }
             Duty::Resume(instance, epoch) => command(&Command::Resume(Target { instance, epoch })),
             Duty::Stop(instance, epoch) => command(&Command::Stop(Target { instance, epoch })),
             Duty::Release(instance, epoch) => {

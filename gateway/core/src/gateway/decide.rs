@@ -354,8 +354,16 @@ impl Gateway {
             self.begin_move(now, row.instance, None, to, cause);
             return;
         }
-        (row.node, row.epoch) = (to, row.fence.next());
+        row.node = to;
+        self.begin_afresh(row);
+    }
+
+    /// An instance begins without its state: what was kept of it, for its node to be lost, is not to come
+    /// back either.
+    pub(super) fn begin_afresh(&mut self, mut row: Row) {
+        row.epoch = row.fence.next();
         row.fence = row.epoch;
+        self.checkpoints.forget(&mut self.store, row.instance);
         self.put_row(row);
     }
 

@@ -67,12 +67,10 @@ impl Gateway {
     fn change(&mut self, now: Instant, request: &Request) -> Said<String> {
         match request {
             Request::Restart(on) => {
-                let mut row = self.instance_named(&on.instance)?.clone();
+                let row = self.instance_named(&on.instance)?.clone();
                 self.undo_of(now, row.instance, "the instance is started anew");
-                row.epoch = row.fence.next();
-                row.fence = row.epoch;
                 let path = row.path();
-                self.put_row(row);
+                self.begin_afresh(row);
                 Ok(format!("{path} starts afresh"))
             }
             Request::Drain(on) => self.drain(now, &on.node, true),

@@ -39,7 +39,7 @@ pub(crate) enum Duty {
     /// To go on running it.
     Renew(InstanceId),
     /// To give its state.
-    Checkpoint(InstanceId),
+    Checkpoint(InstanceId, Epoch),
     /// To go on after a migration that nobody knows of any more.
     Resume(InstanceId, Epoch),
     /// To forget what it had of such a migration, or of an instance that is elsewhere by now.
@@ -119,7 +119,7 @@ impl Duties {
         match duty {
             Duty::Roster(revision) => self.roster = self.roster.max(revision),
             Duty::Plan(revision) => self.plan = self.plan.max(revision),
-            Duty::Renew(_) | Duty::Checkpoint(_) => {
+            Duty::Renew(_) | Duty::Checkpoint(..) => {
                 self.hurry(duty);
                 self.times.push((duty, now));
                 self.tried.retain(|(other, _)| *other != duty);
@@ -225,7 +225,7 @@ pub(crate) fn of_row(now: Instant, node: &Node, row: &Row, has_plan: bool) -> Ve
         && row.failover == capmesh_wire::plan::Failover::Checkpoint
     {
         let every = Duration::from_millis(u64::from(every));
-        let duty = Duty::Checkpoint(row.instance);
+        let duty = Duty::Checkpoint(row.instance, row.epoch);
         duties.push((duty, last(duty).map_or(now, |at| at + every)));
     }
     duties
