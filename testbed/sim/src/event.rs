@@ -102,6 +102,8 @@ pub enum Event {
     Owned {
         /// The instance.
         instance: u32,
+        /// What MQTT topics call it: `pipeline--name`, and `--replica` behind that but for the first.
+        path: Arc<str>,
         /// Its epoch.
         epoch: u32,
         /// Its node.
@@ -256,10 +258,10 @@ impl fmt::Display for Event {
             Self::Committed { number, changes, publications, .. } => {
                 write!(f, "commit {number}: {changes} changes, {publications} publications")
             }
-            Self::Owned { instance, epoch, by: Some(by) } => {
-                write!(f, "instance {instance} is {by}'s in epoch {epoch}")
+            Self::Owned { instance, path, epoch, by: Some(by) } => {
+                write!(f, "instance {instance}, {path}, is {by}'s in epoch {epoch}")
             }
-            Self::Owned { instance, epoch, by: None } => {
+            Self::Owned { instance, epoch, by: None, .. } => {
                 write!(f, "instance {instance} is nobody's since epoch {epoch}")
             }
             Self::Mqtt { topic, payload, retain, durable } => {

@@ -198,7 +198,8 @@ impl Gate {
         let Some(row) = new.or(old).filter(|_| old.map(owner) != new.map(owner)) else { return };
         let by = new.and_then(|row| self.ids.get(&row.node).copied());
         let epoch = if new.is_some() { row.epoch } else { row.fence };
-        self.told.push(Told::Owned { instance: row.instance.0, epoch: epoch.0, by });
+        let (instance, path) = (row.instance.0, path_of(row));
+        self.told.push(Told::Owned { instance, path, epoch: epoch.0, by });
     }
 
     /// There is a connection to the broker from now on, or none any more.
@@ -297,5 +298,14 @@ impl Gate {
 impl fmt::Debug for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Gate({:?}, {} commits, {} starts)", self.gateway, self.commits, self.starts)
+    }
+}
+
+/// What MQTT topics call an instance.
+fn path_of(row: &Row) -> Arc<str> {
+    let (pipeline, name) = (&row.pipeline, &row.name);
+    match row.replica {
+        0 => format!("{pipeline}--{name}").into(),
+        replica => format!("{pipeline}--{name}--{replica}").into(),
     }
 }

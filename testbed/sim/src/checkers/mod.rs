@@ -123,8 +123,6 @@ pub struct Planned {
     pub epoch: u32,
     /// The node that is to run it.
     pub host: Host,
-    /// What MQTT topics call it: `pipeline--name`, and `--replica` behind that but for the first.
-    pub path: String,
 }
 
 /// A promise that was broken.

@@ -51,6 +51,11 @@ pub(super) fn down(host: Host, (instance, epoch): (u32, u32)) -> Event {
     node(host, Trace::Down { instance: InstanceId(instance), epoch: Epoch(epoch) })
 }
 
+/// The gateway gives an instance, which topics call `p--i` and its `name`, to a node or to none.
+pub(super) fn owned(instance: u32, name: u32, by: Option<Host>) -> Event {
+    Event::Owned { instance, path: format!("p--i{name}").into(), epoch: 1, by }
+}
+
 pub(super) fn timer(host: Host, (instance, epoch): (u32, u32)) -> Event {
     let (instance, epoch) = (InstanceId(instance), Epoch(epoch));
     node(host, Trace::Begins { instance, epoch, given: Given::Timer(0) })
@@ -118,8 +123,7 @@ impl Still {
         for (instance, epoch, host) in rows.iter().copied() {
             let has = Has { instance, epoch, life: Life::Runs };
             still.nodes.entry(host).or_default().push(has);
-            let path = format!("p--i{instance}");
-            still.plan.push(Planned { instance, epoch, host, path });
+            still.plan.push(Planned { instance, epoch, host });
         }
         still
     }

@@ -89,12 +89,7 @@ impl Mesh for World {
         let rows = rows.filter_map(|(_, value)| Row::decode(value));
         rows.filter_map(|row| {
             let host = *self.gate.ids.get(&row.node)?;
-            let (pipeline, name) = (&row.pipeline, &row.name);
-            let path = match row.replica {
-                0 => format!("{pipeline}--{name}"),
-                replica => format!("{pipeline}--{name}--{replica}"),
-            };
-            Some(Planned { instance: row.instance.0, epoch: row.epoch.0, host, path })
+            Some(Planned { instance: row.instance.0, epoch: row.epoch.0, host })
         })
         .collect()
     }

@@ -7,8 +7,8 @@
 //!   in the JSON are those of the payload that the producer published with that number.
 //! - At rest the retained status of a node says whether it is there.
 //!
-//! Streams are told apart by their topics, `<capsule>/<output>` at the end, and the names in the gateway's
-//! plan; capsules here have one output. Values are compared where a schema has the one field `n`.
+//! Streams are told apart by their topics, `<capsule>/<output>` at the end, and the names that the gateway's
+//! plan has had; capsules here have one output. Values are compared where a schema has the one field `n`.
 
 use super::lines::{Known, Lines, Message, Number, said};
 use super::saved::Cursor;
@@ -20,18 +20,12 @@ use capmesh_wire::{InstanceId, Instant};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-/// Publications that wait until the plan says whose they are.
-const WAITING: usize = 4_096;
-
 /// What the broker was given.
 #[derive(Debug, Default)]
 pub(super) struct Broker {
-    paths: BTreeMap<String, Named>,
-    /// Whether an instance has come of which it is not known what it is called.
-    is_new: bool,
+    paths: BTreeMap<Arc<str>, Named>,
     /// How far each stream is.
     cursors: BTreeMap<Stream, Cursor>,
-    waiting: VecDeque<(String, Value)>,
     /// By topic.
     statuses: BTreeMap<Arc<str>, Arc<[u8]>>,
 }
@@ -72,42 +66,22 @@ impl Broker {
             }
             ["capmesh", _, "node", _, capsule, _] if durable => {
                 let Some(value) = Value::parse(payload) else { return Ok(()) };
-                if !self.is_new && self.paths.contains_key(*capsule) {
-                    return self.take(at, lines, capsule, value);
-                }
-                if self.waiting.len() < WAITING {
-                    self.waiting.push_back(((*capsule).to_owned(), value));
-                }
-                Ok(())
+                self.take(at, lines, capsule, value)
             }
             _ => Ok(()),
         }
     }
 
-    /// The plan has an instance that it had not.
-    pub(super) const fn has_come(&mut self) {
-        self.is_new = true;
-    }
-
-    /// Learns who is who, if somebody is not known.
-    pub(super) fn look(&mut self, at: Instant, lines: &mut Lines, mesh: &dyn Mesh) -> Verdict {
-        if self.waiting.is_empty() && !self.is_new {
-            return Ok(());
+    /// The plan has an instance of that name, maybe for the first time.
+    pub(super) fn has_come(&mut self, instance: u32, path: &Arc<str>) {
+        let named = self.paths.entry(path.clone()).or_default();
+        if !named.instances.contains(&instance) {
+            named.instances.push_back(instance);
         }
-        self.is_new = false;
-        for row in mesh.plan() {
-            let named = self.paths.entry(row.path).or_default();
-            if !named.instances.contains(&row.instance) {
-                named.instances.push_back(row.instance);
-            }
-            if named.instances.len() > NAMESAKES {
-                named.instances.pop_front();
-                named.at = named.at.saturating_sub(1);
-            }
+        if named.instances.len() > NAMESAKES {
+            named.instances.pop_front();
+            named.at = named.at.saturating_sub(1);
         }
-        let waiting = std::mem::take(&mut self.waiting);
-        // What was never seen in the plan is nobody's.
-        waiting.into_iter().try_for_each(|(path, value)| self.take(at, lines, &path, value))
     }
 
     /// Takes a value of the first instance of a name that may have published it.

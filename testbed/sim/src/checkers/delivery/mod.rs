@@ -85,8 +85,8 @@ impl Checker for Delivery {
             Event::Node { host, trace } => {
                 self.trace(at, *host, trace).map_err(|wrong| wrong.on(*host))
             }
-            Event::Owned { by: Some(_), .. } => {
-                self.broker.has_come();
+            Event::Owned { instance, path, by: Some(_), .. } => {
+                self.broker.has_come(*instance, path);
                 Ok(())
             }
             Event::Owned { instance, by: None, .. } => {
@@ -110,10 +110,6 @@ impl Checker for Delivery {
             }
             _ => Ok(()),
         }
-    }
-
-    fn look(&mut self, at: Instant, mesh: &dyn Mesh) -> Verdict {
-        self.broker.look(at, &mut self.lines, mesh)
     }
 
     fn at_rest(&mut self, at: Instant, mesh: &dyn Mesh) -> Verdict {
