@@ -123,12 +123,11 @@ impl Adoption {
                 Stage::Allocate => self.allocate(now, flash, store, (block, seed)),
                 Stage::Fetch(download) => match download.poll(now, flash, store, out) {
                     None => return,
-                    Some(Step::Stalled | Step::Unsaid) => continue,
-                    Some(Step::Dropped { .. }) => {
+                    Some(Step::Unsaid) => continue,
+                    Some(Step::Stalled | Step::Dropped { .. }) => {
                         // Nobody else has it: who adopts begins anew, rather than wait in vain.
                         let leftover = download.extent();
-                        let reason = Reason::retry(ErrorCode::Timeout, super::RETRY_MS);
-                        Some(Stage::Over { result: Err(reason), leftover })
+                        Some(Stage::Over { result: Err(late()), leftover })
                     }
                     Some(Step::Ended(result)) => self.fetched(result, own, flash, store),
                 },
@@ -246,11 +245,16 @@ impl Place {
 }
 
 fn reason(failure: fetch::Failure) -> Reason {
-    Reason::from(match failure {
-        fetch::Failure::NoProgress => ErrorCode::Timeout,
-        fetch::Failure::Storage => ErrorCode::Flash,
-        fetch::Failure::WrongDigest => ErrorCode::DigestMismatch,
-    })
+    match failure {
+        fetch::Failure::NoProgress => late(),
+        fetch::Failure::Storage => ErrorCode::Flash.into(),
+        fetch::Failure::WrongDigest => ErrorCode::DigestMismatch.into(),
+    }
+}
+
+/// The roster was not handed out.
+fn late() -> Reason {
+    Reason::retry(ErrorCode::Timeout, super::RETRY_MS)
 }
 
 /// Whether the roster is the site's, and lists this node as it is.

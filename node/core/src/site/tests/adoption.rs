@@ -112,13 +112,31 @@ fn who_withholds_the_roster_hears_so_and_may_try_again() {
 }
 
 #[test]
-fn who_has_another_roster_by_now_begins_anew() {
+fn who_has_the_roster_no_more_is_told_at_once() {
     for more in [0, 60] {
-        // The gateway was killed when the node had begun to fetch, and has only the newer one.
+        // The gateway was killed before the node asked, and has only the newer one.
         let (old, new) = (long_roster(7, more), long_roster(8, more));
         let mut world = fresh(&new);
         adopt(world.machine(address(1)), GATEWAY, &old, true).unwrap();
+        assert!(run(&mut world, 1, 10, |party| !party.site_events.is_empty()));
+        let party = world.machine(address(1));
+        let [Event::NotAdopted(reason)] = &party.site_events[..] else { panic!() };
+        assert!(reason.retry_ms.is_some(), "{reason}");
+        adopt(party, GATEWAY, &new, true).unwrap();
+        assert!(run(&mut world, 1, 10, |party| party.roster_version() == Some(8)));
+    }
+}
+
+#[test]
+fn who_has_another_roster_by_now_begins_anew() {
+    for more in [0, 60] {
+        // The gateway is killed when the node has begun to fetch, and has only the newer one.
+        let (old, new) = (long_roster(7, more), long_roster(8, more));
+        let mut world = fresh(&new);
+        world.machine(address(GATEWAY)).is_off = true;
+        adopt(world.machine(address(1)), GATEWAY, &old, true).unwrap();
         run(&mut world, 1, 10, |_| false);
+        world.machine(address(GATEWAY)).is_off = false;
         let party = world.machine(address(1));
         assert_eq!(adopt(party, 2, &new, true), Err(ErrorCode::Busy));
         assert_eq!(adopt(party, GATEWAY, &new, true), Ok(()));
