@@ -11,6 +11,8 @@ pub(crate) struct Board<'p> {
     /// Where each unit is.
     pub(crate) place: Vec<Option<usize>>,
     used: Vec<Resources>,
+    /// How hard that presses on each node.
+    pressure: Vec<u64>,
     /// How many instances of each capsule are on each node.
     instances: Vec<u16>,
 }
@@ -22,6 +24,7 @@ impl<'p> Board<'p> {
             problem,
             place: vec![None; problem.units.len()],
             used: vec![Resources::default(); nodes],
+            pressure: vec![0; nodes],
             instances: vec![0; nodes * problem.capsules],
         }
     }
@@ -36,17 +39,16 @@ impl<'p> Board<'p> {
     pub(crate) fn parts(&self, unit: usize, node: usize) -> Option<Parts> {
         let this = self.problem.units.get(unit)?;
         let capacity = self.problem.capacity.get(node)?;
-        let before = self.used.get(node)?;
-        let after = before.plus(&this.needs);
+        let after = self.used.get(node)?.plus(&this.needs);
         if !after.fits(capacity) || this.apart.iter().any(|other| self.at(*other) == Some(node)) {
             return None;
         }
         let weights = &self.problem.weights;
         Some(Parts {
             traffic: self.traffic(this, node)?,
-            pressure: pressure(weights, &after, capacity) - pressure(weights, before, capacity),
+            pressure: pressure(weights, &after, capacity) - self.pressure.get(node)?,
             sharing: self.sharing(this, node),
-            moving: this.away - this.at_home.get(&node).copied().unwrap_or(0),
+            moving: this.away - this.at_home(node),
         })
     }
 
@@ -115,6 +117,10 @@ impl<'p> Board<'p> {
         let Some(unit) = self.problem.units.get(unit) else { return };
         if let Some(used) = self.used.get_mut(node) {
             *used = resources(used, &unit.needs);
+            let capacity = self.problem.capacity.get(node).copied().unwrap_or_default();
+            if let Some(known) = self.pressure.get_mut(node) {
+                *known = pressure(&self.problem.weights, used, &capacity);
+            }
         }
         for (capsule, _) in &unit.members {
             if let Some(n) = self.instances.get_mut(node * self.problem.capsules + capsule) {
@@ -128,6 +134,10 @@ impl<'p> Board<'p> {
 /// free bytes are the dearest.
 fn pressure(weights: &Weights, used: &Resources, capacity: &Resources) -> u64 {
     let of = |(used, capacity): (u64, u64)| {
+        // Most nodes are hardly used: they cost no division.
+        if used <= capacity / 2 {
+            return 0;
+        }
         let use_ = used.saturating_mul(1_000).checked_div(capacity).unwrap_or(0);
         use_.saturating_sub(Weights::EASY) + 2 * use_.saturating_sub(Weights::TIGHT)
     };

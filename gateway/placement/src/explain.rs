@@ -302,7 +302,9 @@ pub(crate) fn plan(
         board.put(unit, node);
         let capsule = problem.capsules.get(&instance.0);
         let mut ruled_out = BTreeMap::new();
-        for node in problem.nodes.values() {
+        // Nothing keeps it from a node that it may go to.
+        let others = problem.nodes.values().enumerate();
+        for (_, node) in others.filter(|(index, _)| eligible.binary_search(index).is_err()) {
             let found = capsule.map(|capsule| obstacles(&instance.0, capsule, node));
             for obstacle in found.unwrap_or_default() {
                 *ruled_out.entry(obstacle).or_default() += 1;

@@ -34,13 +34,28 @@ pub(crate) struct Unit {
     pub(crate) needs: Resources,
     /// The nodes it may go to, in the order of their indices.
     pub(crate) eligible: Vec<usize>,
-    /// What moving costs, by the node that an instance would have to leave.
-    pub(crate) at_home: BTreeMap<usize, u64>,
+    /// What moving costs, by the node that an instance would have to leave: one or two, mostly.
+    at_home: Vec<(usize, u64)>,
     /// The sum of `at_home`: what it costs to be on a node where none of them runs now.
     pub(crate) away: u64,
     pub(crate) flows: Vec<Flow>,
     /// Units that must be elsewhere.
     pub(crate) apart: BTreeSet<usize>,
+}
+
+impl Unit {
+    /// What moving costs of those that run on a node.
+    pub(crate) fn at_home(&self, node: usize) -> u64 {
+        self.at_home.iter().find(|(home, _)| *home == node).map_or(0, |(_, price)| *price)
+    }
+
+    fn runs_at(&mut self, node: usize, price: u64) {
+        match self.at_home.iter_mut().find(|(home, _)| *home == node) {
+            Some((_, known)) => *known += price,
+            None => self.at_home.push((node, price)),
+        }
+        self.away += price;
+    }
 }
 
 /// What one unit sends to another, or gets from it.
@@ -82,8 +97,7 @@ pub(crate) fn prepare(problem: &Problem, weights: &Weights) -> Result<Prepared, 
             let home = problem.current.get(&instance);
             if let Some(&home) = home.and_then(|node| node_index.get(node.as_str())) {
                 let price = weights.moving + capsule.move_bytes.div_ceil(weights.payback.max(1));
-                *unit.at_home.entry(home).or_default() += price;
-                unit.away += price;
+                unit.runs_at(home, price);
             }
         }
     }

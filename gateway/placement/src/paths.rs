@@ -1,63 +1,84 @@
 //! Cheapest paths between nodes.
 
-use crate::model::Problem;
+use crate::model::{Link, Problem};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
 /// What a byte costs from one node to another, in thousandths.
 pub(crate) type Cost = u64;
 
+/// Where links lead, by where they begin, and what a byte costs on each.
+type Neighbours = Vec<Vec<(usize, Cost)>>;
+
 /// Cheapest paths for messages up to some length.
 #[derive(Clone, Debug)]
 pub(crate) struct Paths {
-    /// Places of a start in `costs`: one for each node, and one for the network of the uplinks.
-    places: usize,
+    nodes: usize,
     costs: Vec<Option<Cost>>,
 }
 
 impl Paths {
-    /// Finds them by Dijkstra's algorithm from each node, over the links and uplinks that carry `message` bytes
-    /// in one datagram.
+    /// Finds them over the links and uplinks that carry `message` bytes in one datagram. A cheapest path
+    /// either leads through the network of the uplinks, to which and from which Dijkstra's algorithm is run
+    /// once, or over links alone: these are followed from each node for as long as that is the cheaper way.
     pub(crate) fn new(problem: &Problem, message: u32) -> Self {
+        let carries = |link: &Link| link.mtu >= message;
         let index: BTreeMap<&str, usize> =
             problem.nodes.keys().enumerate().map(|(i, name)| (name.as_str(), i)).collect();
         let nodes = index.len();
-        let mut neighbours = vec![Vec::new(); nodes + 1];
-        for ((from, to), link) in &problem.links {
+        let (mut onward, mut back) = (vec![Vec::new(); nodes], vec![Vec::new(); nodes]);
+        for ((from, to), link) in problem.links.iter().filter(|(_, link)| carries(link)) {
             let ends = index.get(from.as_str()).zip(index.get(to.as_str()));
-            if let Some((&from, &to)) = ends
-                && link.mtu >= message
-                && let Some(list) = neighbours.get_mut(from)
-            {
-                list.push((to, Cost::from(link.cost)));
-            }
+            let Some((&from, &to)) = ends else { continue };
+            join(&mut onward, from, to, link);
+            join(&mut back, to, from, link);
         }
-        let uplinks = problem.nodes.values().map(|node| node.uplink);
-        for (node, uplink) in uplinks.enumerate() {
-            let Some(link) = uplink.filter(|link| link.mtu >= message) else { continue };
-            for (from, to) in [(node, nodes), (nodes, node)] {
-                if let Some(list) = neighbours.get_mut(from) {
-                    list.push((to, Cost::from(link.cost)));
-                }
+        let uplinks = problem.nodes.values().map(|node| node.uplink.filter(carries));
+        let uplinks: Vec<Option<Cost>> = uplinks.map(|link| Some(link?.cost.into())).collect();
+        let mut queue = BinaryHeap::new();
+        let (mut up, mut down) = (uplinks.clone(), uplinks);
+        let starts = |costs: &[Option<Cost>]| {
+            let starts = costs.iter().enumerate();
+            starts.filter_map(|(node, cost)| Some((node, (*cost)?))).collect::<Vec<_>>()
+        };
+        dijkstra(&back, &starts(&up), &mut up, &mut queue);
+        dijkstra(&onward, &starts(&down), &mut down, &mut queue);
+        let mut costs = Vec::with_capacity(nodes * nodes);
+        let mut row = Vec::with_capacity(nodes);
+        for (start, up) in up.into_iter().enumerate() {
+            row.clear();
+            row.extend(down.iter().map(|down| Some(up?.saturating_add((*down)?))));
+            if let Some(own) = row.get_mut(start) {
+                *own = Some(0);
             }
+            dijkstra(&onward, &[(start, 0)], &mut row, &mut queue);
+            costs.extend_from_slice(&row);
         }
-        let costs = (0..nodes).flat_map(|start| dijkstra(&neighbours, start)).collect();
-        Self { places: nodes + 1, costs }
+        Self { nodes, costs }
     }
 
     /// The cost of a byte between two nodes, by their places in the order of names; `None` if there
     /// is no path.
     pub(crate) fn cost(&self, from: usize, to: usize) -> Option<Cost> {
-        self.costs.get(from * self.places + to).copied().flatten()
+        self.costs.get(from * self.nodes + to).copied().flatten()
     }
 }
 
-fn dijkstra(neighbours: &[Vec<(usize, Cost)>], start: usize) -> Vec<Option<Cost>> {
-    let mut costs = vec![None; neighbours.len()];
-    if let Some(cost) = costs.get_mut(start) {
-        *cost = Some(0);
+fn join(neighbours: &mut Neighbours, from: usize, to: usize, link: &Link) {
+    if let Some(list) = neighbours.get_mut(from) {
+        list.push((to, link.cost.into()));
     }
-    let mut queue = BinaryHeap::from([Reverse((0 as Cost, start))]);
+}
+
+/// Lowers `costs`, of ways that are known, to those of paths from `starts` wherever these are cheaper. A start's
+/// own cost is in `costs` already.
+fn dijkstra(
+    neighbours: &Neighbours,
+    starts: &[(usize, Cost)],
+    costs: &mut [Option<Cost>],
+    queue: &mut BinaryHeap<Reverse<(Cost, usize)>>,
+) {
+    queue.extend(starts.iter().map(|&(node, cost)| Reverse((cost, node))));
     while let Some(Reverse((cost, node))) = queue.pop() {
         // It was reached by a better way since.
         if costs.get(node).copied().flatten().is_some_and(|known| known < cost) {
@@ -75,5 +96,7 @@ fn dijkstra(neighbours: &[Vec<(usize, Cost)>], start: usize) -> Vec<Option<Cost>
             }
         }
     }
-    costs
 }
+
+#[cfg(test)]
+mod tests;
