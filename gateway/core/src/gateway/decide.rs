@@ -19,6 +19,7 @@ use crate::store::{Key, Store, Table};
 use capmesh_wire::message::Stream;
 use capmesh_wire::plan::Failover;
 use capmesh_wire::{Digest, InstanceId, Instant, NodeId, Revision};
+use core::cell::RefCell;
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,7 +49,7 @@ pub(super) struct Planned {
     stale: bool,
     /// When to decide anew.
     decide_at: Option<Instant>,
-    memory: plan::Memory,
+    memory: RefCell<plan::Memory>,
     /// When nodes last came or went.
     unrest: Option<Instant>,
     /// Owners of rows that are not of the site any more, and since when that is known: nobody has renewed
@@ -186,12 +187,7 @@ impl Gateway {
     pub(super) fn advance_plan(&mut self, now: Instant) {
         if self.planned.decide_at.is_some_and(|at| at <= now) {
             self.planned.decide_at = None;
-            let mut memory = core::mem::take(&mut self.planned.memory);
-            let current = self.current();
-            let decision = self.with_site(&self.pipelines, &self.pins, |site| {
-                plan::decide_again(site, current, &mut memory)
-            });
-            self.planned.memory = memory;
+            let decision = self.decide(&self.pipelines, &self.pins);
             self.apply(now, decision, Why::Changed);
         }
         if self.planned.stale {
@@ -203,14 +199,19 @@ impl Gateway {
         }
     }
 
-    /// What should be, with these pipelines and pins.
+    /// What should be, with these pipelines and pins. What was asked for the last decision, whoever wanted to
+    /// know that, is not computed again.
     pub(super) fn decide(
         &self,
         pipelines: &BTreeMap<String, Pipeline>,
         pinned: &BTreeMap<InstanceName, NodeId>,
     ) -> Decision {
+        let mut memory = self.planned.memory.take();
         let current = self.current();
-        self.with_site(pipelines, pinned, |site| plan::decide(site, current))
+        let decision = self
+            .with_site(pipelines, pinned, |site| plan::decide_again(site, current, &mut memory));
+        self.planned.memory.replace(memory);
+        decision
     }
 
     const fn current(&self) -> Current<'_> {
