@@ -5,15 +5,15 @@ use crate::model::{Link, Node, Problem};
 struct Random(u64);
 
 impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
+    fn below(&mut self, bound: u32) -> u32 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        (self.0 >> 11) % bound
+        u32::try_from((self.0 >> 11) % u64::from(bound)).unwrap()
     }
 
     fn link(&mut self) -> Link {
-        Link { cost: 1 + self.below(9) as u32, mtu: 100 * (1 + self.below(3) as u32) }
+        Link { cost: 1 + self.below(9), mtu: 100 * (1 + self.below(3)) }
     }
 }
 
@@ -21,7 +21,7 @@ impl Random {
 fn problem(random: &mut Random) -> Problem {
     let mut problem = Problem::default();
     let count = 1 + random.below(9);
-    let (of_ten, name) = (random.below(11), |n: u64| format!("n{n}"));
+    let (of_ten, name) = (random.below(11), |n: u32| format!("n{n}"));
     for n in 0..count {
         let uplink = (random.below(10) < of_ten).then(|| random.link());
         problem.nodes.insert(name(n), Node { uplink, ..Node::default() });
@@ -51,7 +51,7 @@ fn all_pairs(problem: &Problem, message: u32) -> Vec<Vec<Option<Cost>>> {
         }
     }
     for (node, of) in problem.nodes.values().enumerate() {
-        for link in &of.uplink {
+        if let Some(link) = &of.uplink {
             join(node, hub, link);
             join(hub, node, link);
         }
@@ -75,10 +75,10 @@ fn no_path_is_cheaper() {
         let problem = problem(&mut random);
         for message in [100, 200, 300, 400] {
             let (paths, wanted) = (Paths::new(&problem, message), all_pairs(&problem, message));
-            for from in 0..problem.nodes.len() {
-                for to in 0..problem.nodes.len() {
-                    let cost = paths.cost(from, to);
-                    assert_eq!(cost, wanted[from][to], "{from} -> {to} of {problem:?}");
+            let nodes = problem.nodes.len();
+            for (from, wanted) in wanted.iter().enumerate().take(nodes) {
+                for (to, cost) in wanted.iter().enumerate().take(nodes) {
+                    assert_eq!(paths.cost(from, to), *cost, "{from} -> {to} of {problem:?}");
                 }
             }
         }
