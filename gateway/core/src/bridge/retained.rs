@@ -207,26 +207,30 @@ impl Retained {
                     home_assistant::node(config, topics, &node.view, taps, &mut node.shown);
                 retained(Topics::discovery(&topics.device(name)), &device)
             }
-            Subject::Topology => retained(topics.topology(), &self.topology()),
+            Subject::Topology => Publication {
+                topic: topics.topology(),
+                payload: serde_json::to_vec(&self.topology()).unwrap_or_default(),
+                retain: true,
+                qos: 1,
+                ..Publication::default()
+            },
         })
     }
 
-    fn topology(&self) -> Value {
+    fn topology(&self) -> Topology<'_> {
         let views = || self.nodes.values().map(|node| &node.view);
-        let nodes: Vec<_> = views()
-            .map(|view| json!({ "name": view.name, "state": view.state, "board": view.board }))
-            .collect();
-        let links: Vec<_> = views()
-            .flat_map(|view| view.links.iter().map(move |link| (view, link)))
-            .map(|(view, link)| {
-                // What a node hears comes from the neighbour.
-                json!({
-                    "from": link.to, "to": view.name, "kind": link.kind.name(),
-                    "quality": link.quality, "mtu": link.mtu,
-                })
-            })
-            .collect();
-        json!({ "nodes": nodes, "links": links })
+        let nodes =
+            views().map(|view| Place { board: &view.board, name: &view.name, state: view.state });
+        let heard = views().flat_map(|view| view.links.iter().map(move |link| (view, link)));
+        // What a node hears comes from the neighbour.
+        let links = heard.map(|(view, link)| Edge {
+            from: &link.to,
+            kind: link.kind.name(),
+            mtu: link.mtu,
+            quality: link.quality,
+            to: &view.name,
+        });
+        Topology { links: links.collect(), nodes: nodes.collect() }
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
@@ -247,6 +251,29 @@ fn status(topic: String, online: bool) -> Publication {
 /// Whether the gateway is there; also its will.
 pub(super) fn gateway_status(topics: &Topics, online: bool) -> Publication {
     status(topics.gateway_status(), online)
+}
+
+/// Who hears whom. It grows with the site, and is written each time that a node comes or goes.
+#[derive(Serialize)]
+struct Topology<'a> {
+    links: Vec<Edge<'a>>,
+    nodes: Vec<Place<'a>>,
+}
+
+#[derive(Serialize)]
+struct Place<'a> {
+    board: &'a str,
+    name: &'a str,
+    state: NodeState,
+}
+
+#[derive(Serialize)]
+struct Edge<'a> {
+    from: &'a str,
+    kind: &'a str,
+    mtu: u16,
+    quality: u8,
+    to: &'a str,
 }
 
 /// What changes when something happens, and not with every second that passes.

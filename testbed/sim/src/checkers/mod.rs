@@ -31,6 +31,8 @@ use capmesh_wire::Digest;
 
 use crate::{Event, Host};
 use capmesh_wire::Instant;
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -61,6 +63,40 @@ pub trait Checker {
     fn at_rest(&mut self, at: Instant, mesh: &dyn Mesh) -> Verdict {
         let _ = (at, mesh);
         Ok(())
+    }
+}
+
+/// A mesh whose hosts are asked once how full they are, however many checkers want to know: for as long as
+/// nothing changes.
+struct Looked<'m> {
+    mesh: &'m dyn Mesh,
+    gauges: RefCell<HashMap<Host, Vec<Gauge>>>,
+}
+
+impl Mesh for Looked<'_> {
+    fn nodes(&self) -> Vec<Host> {
+        self.mesh.nodes()
+    }
+
+    fn gauges(&self, host: Host) -> Vec<Gauge> {
+        let mut known = self.gauges.borrow_mut();
+        known.entry(host).or_insert_with(|| self.mesh.gauges(host)).clone()
+    }
+
+    fn held(&self, host: Host, capsule: &Digest) -> Option<(&[u8], &[u8])> {
+        self.mesh.held(host, capsule)
+    }
+
+    fn instances(&self, host: Host) -> Option<Vec<Has>> {
+        self.mesh.instances(host)
+    }
+
+    fn is_member(&self, host: Host) -> bool {
+        self.mesh.is_member(host)
+    }
+
+    fn plan(&self) -> Vec<Planned> {
+        self.mesh.plan()
     }
 }
 
@@ -254,7 +290,8 @@ impl Checkers {
             return Ok(());
         }
         self.next = at + EVERY;
-        self.all.iter_mut().try_for_each(|checker| checker.look(at, mesh))
+        let looked = Looked { mesh, gauges: RefCell::default() };
+        self.all.iter_mut().try_for_each(|checker| checker.look(at, &looked))
     }
 
     /// All is at rest.
