@@ -35,6 +35,14 @@ impl Install {
         }
     }
 
+    /// Somebody has sent something else to all: the air is not free.
+    pub fn give_way(&mut self, now: Instant) {
+        let download = self.work.as_mut().and_then(|work| work.download());
+        if let Some(listener) = download.and_then(Download::listener) {
+            listener.give_way(now);
+        }
+    }
+
     /// Asks for what is lacking of what is said to all: a datagram for the group, with this number, in `buf`;
     /// its length.
     pub fn say(

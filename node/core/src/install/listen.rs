@@ -29,12 +29,15 @@ pub(crate) const WINDOW: usize = crate::download::WINDOW;
 const _: () = assert!(WINDOW <= limits::LACKS);
 
 /// Pieces that are said together, before it is asked for more.
-const BLOCK: u16 = 4;
+const BLOCK: u16 = 8;
 
 const _: () = assert!(BLOCK as usize <= WINDOW);
 
 /// For how long nothing is heard when the one who spoke has come to an end.
 const SILENCE: Duration = Duration::from_millis(22);
+
+/// How long the air is free at least before somebody asks: longer than between the parts of a registry.
+const QUIET: Duration = Duration::from_millis(9);
 
 /// How much longer those wait who lack nothing of what was said.
 const GO_ON: Duration = Duration::from_millis(45);
@@ -149,7 +152,7 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Begins to listen. `seed` makes it differ from others.
+    /// Begins to listen. `seed` makes it differ from all others: of its numbers are the nonces of requests.
     pub(crate) fn new(
         now: Instant,
         (digest, root, chunks): (&Digest, &Digest, u16),
@@ -282,6 +285,13 @@ impl Listener {
         if blob != self.keys.tag() && !self.is_document() && self.is_next() {
             self.at = self.at.max(now + self.patience());
         }
+        self.give_way(now);
+    }
+
+    /// Something was sent to all. Who asks while the air is not free is not heard in time to keep others from it.
+    pub(crate) fn give_way(&mut self, now: Instant) {
+        let spread = self.company.spread();
+        self.at = self.at.max(now + QUIET + self.below(spread / 4));
     }
 
     fn is_document(&self) -> bool {
@@ -326,7 +336,9 @@ impl Listener {
         let spread = self.company.spread();
         let wait = if self.is_heard { ANSWER } else { SESSION };
         self.at = now + wait * u32::from(self.unheard.min(UNHEARD)) + self.below(spread);
-        // A nonce has to be another one each time, and may be foreseen.
+        // Nobody else's nonce under this key, which all share who want the blob, and another one each time:
+        // that is all that CCM asks of it. Who foresees it, as one can from the last, learns when this node
+        // is to ask next, and has no key to seal anything with.
         let salt = self.roll().to_be_bytes();
         let mut asked = lacks;
         for lack in &mut asked {

@@ -95,7 +95,7 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
     /// Goes on with capsules that come and go.
     #[inline(never)]
     pub(super) fn advance_install(&mut self, now: Instant, flash: &[u8]) {
-        self.keep_company(now);
+        self.keep_company(now, flash);
         loop {
             let Self { install, store, link, host, site, config, instances, .. } = self;
             let board = Machine { config, host, instances };

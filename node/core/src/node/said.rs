@@ -2,6 +2,7 @@
 
 use super::Node;
 use crate::config::Config;
+use crate::discovery::NEIGHBOURS;
 use crate::host::CapsuleHost;
 use crate::install::Blobs;
 use alloc::boxed::Box;
@@ -25,9 +26,16 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
     #[inline(never)]
     pub(super) fn overhear(&mut self, now: Instant, flash: &[u8], bytes: &[u8]) -> bool {
         let Self { install, store, speaker: Some(speaker), .. } = self else { return false };
-        let Some(heard) = said::read(bytes) else { return false };
+        let Some(heard) = said::read(bytes) else {
+            speaker.give_way(now);
+            install.give_way(now);
+            return false;
+        };
         match &heard {
-            Heard::Part(part) => speaker.heard_part(now, part),
+            Heard::Part(part) => {
+                speaker.heard_part(now, part);
+                speaker.give_way(now);
+            }
             Heard::Ask(ask) => {
                 speaker.heard_ask(now, ask, &Blobs::new(install, store, flash));
             }
@@ -39,10 +47,20 @@ impl<E: Link, H: CapsuleHost> Node<E, H> {
 
     /// Knows with whom it shares the link, and keeps up what is said of what it gets.
     #[inline(never)]
-    pub(super) fn keep_company(&mut self, now: Instant) {
-        let Self { install, speaker: Some(speaker), discovery, config, .. } = self else { return };
+    pub(super) fn keep_company(&mut self, now: Instant, flash: &[u8]) {
+        let Self { install, speaker: Some(speaker), discovery, config, site, store, .. } = self
+        else {
+            return;
+        };
         let Some(group) = config.group else { return };
-        let others = discovery.neighbours().iter().filter(|it| it.role == Role::Node).count();
+        let known = discovery.neighbours();
+        let mut others = known.iter().filter(|it| it.role == Role::Node).count();
+        if known.len() >= NEIGHBOURS
+            && let Some(roster) = site.roster(flash, store)
+        {
+            // There are more than it remembers: anybody of the site may be near.
+            others = others.max(usize::from(roster.head().count));
+        }
         let others = u8::try_from(others).unwrap_or(u8::MAX);
         speaker.set_others(others);
         install.keep_company(Peer::Anonymous(group), others, speaker.is_lively(now));

@@ -38,14 +38,16 @@ const BEHIND: Duration = Duration::from_millis(18);
 /// How long a registry waits for nodes to say what was said before.
 const AFTER_NODES: Duration = Duration::from_millis(330);
 
-/// How long a node that begins to speak waits after its first part, to hear whether others do, too.
-const FIRST: Duration = Duration::from_millis(30);
+/// How long a node that begins to speak waits after its first part, to hear whether others do, too: for less
+/// time than listeners take for silence.
+const FIRST: Duration = Duration::from_millis(15);
 
-/// Over how long nodes spread what they say, for each of them.
+/// How long the air is free at least before a node speaks: longer than between the parts of a registry.
+const QUIET: Duration = Duration::from_millis(9);
+
+/// Over how long nodes spread what they say, for each of them: about as long as a part takes, so that few have
+/// begun by the time that the first is heard, however many there are.
 const SPREAD: Duration = Duration::from_millis(6);
-
-/// Of so many nodes at most.
-const OTHERS: u8 = 32;
 
 /// How long after something was said others are taken to go on.
 const LIVELY: Duration = Duration::from_secs(3);
@@ -150,13 +152,21 @@ impl Speaker {
 
     /// So many others may have the same to say.
     pub const fn set_others(&mut self, others: u8) {
-        self.spread =
-            SPREAD.saturating_mul(if others < OTHERS { others as u32 } else { OTHERS as u32 });
+        self.spread = SPREAD.saturating_mul(others as u32);
     }
 
     /// Somebody has said something, whatever it was.
     pub fn note_heard(&mut self, now: Instant) {
         self.lively_until = now + LIVELY;
+    }
+
+    /// Somebody has sent something to all, and no request. A node goes on when the air has been free for as long as
+    /// it leaves it to others: until then, what it sent itself may not have gone out, nor what others did.
+    pub fn give_way(&mut self, now: Instant) {
+        if self.config.rank == Rank::Node {
+            let asked = self.jobs.iter_mut().flat_map(|job| &mut job.asked);
+            asked.for_each(|asked| asked.at = asked.at.max(now + asked.wait.max(QUIET)));
+        }
     }
 
     /// Whether somebody has said something lately.

@@ -180,6 +180,65 @@ fn what_was_said_before_is_left_to_nodes() {
 }
 
 #[test]
+fn of_two_hundred_who_have_it_few_speak() {
+    let store = Whole::new(3_000);
+    let mut nodes: Vec<_> =
+        (1..=200_u64).map(|n| Speaker::new(Config::radio(Rank::Node), n << 40 ^ n)).collect();
+    for node in &mut nodes {
+        node.set_others(199);
+        node.keep_up(NOW, &store.blob.digest, &store.blob.root, 4);
+        assert!(hear(node, NOW, &store, &[(0, 1), (1, 1)]));
+    }
+    // What is said takes the air for six milliseconds, one after the other, and is then heard by all.
+    let (mut said, mut waits, mut free) = (0, std::collections::VecDeque::new(), NOW);
+    let wants = |node: &Speaker| node.poll_timeout();
+    while let Some(now) = nodes.iter().filter_map(wants).min() {
+        if let Some((at, datagram)) =
+            waits.pop_front_if(|(at, _): &mut (Instant, Vec<u8>)| *at <= now)
+        {
+            for node in &mut nodes {
+                node.heard_part(at, &part(&datagram));
+                node.give_way(at);
+            }
+            continue;
+        }
+        let mut buf = [0; 128];
+        for node in nodes.iter_mut().filter(|node| wants(node).is_some_and(|at| at <= now)) {
+            if let Some(len) = node.poll(now, &store, &mut [0; PIECE], &mut buf) {
+                free = free.max(now) + core::time::Duration::from_millis(6);
+                waits.push_back((free, buf[..len].to_vec()));
+                said += 1;
+            }
+        }
+    }
+    assert!((2..=16).contains(&said), "{said}");
+}
+
+#[test]
+fn a_node_waits_until_the_air_is_free() {
+    let (store, mut node) = (Whole::new(3_000), Speaker::new(Config::radio(Rank::Node), 3));
+    node.keep_up(NOW, &store.blob.digest, &store.blob.root, 4);
+    assert!(hear(&mut node, NOW, &store, &[(0, 1)]));
+    // A registry says something else, for half a second.
+    let pace = Config::radio(Rank::Registry).pace;
+    let mut now = NOW;
+    while now < NOW + core::time::Duration::from_millis(500) {
+        node.give_way(now);
+        now += pace;
+        assert_eq!(node.poll(now, &store, &mut [0; PIECE], &mut [0; 128]), None);
+    }
+    let said = all(&mut node, &store);
+    assert_eq!(said.len(), 1);
+    assert!(said[0].0 < now + core::time::Duration::from_millis(20));
+    // A registry waits for nobody.
+    let mut registry = registry();
+    let asked = lacks(&[(0, 1)]);
+    registry.ask(NOW, &store.blob.digest, &asked, &store, &mut [0; PIECE]).unwrap();
+    registry.give_way(NOW);
+    assert_eq!(registry.poll_timeout(), Some(NOW));
+}
+
+#[test]
 fn nobody_speaks_without_bounds() {
     let (store, mut speaker) = (Whole::new(20_000), registry());
     // Nobody has asked in a session.
