@@ -467,13 +467,26 @@ fn begin(
     match tools.company {
         Some((group, company)) => {
             let company = Company { is_first: *tools.is_first, ..company };
-            let seed = u64::from(tools.seed) << 32 | tools.now.as_micros() & 0xffff_ffff;
+            let seed = seed_of(tools, digest);
             let listener =
                 Listener::new(tools.now, (digest, root, download.chunks()), company, seed);
             download.listen(tools.now, group, listener);
         }
         None => ask(download, wanted, tools.now),
     }
+}
+
+/// What a listener draws its numbers from: the node's id is in it, since nodes may have started with the same
+/// seed, and it tells nothing of the node's own.
+fn seed_of(tools: &Tools<'_>, blob: &Digest) -> u64 {
+    let mut hasher = Hasher::new();
+    hasher.update(tools.site.own().id().as_bytes());
+    hasher.update(&tools.seed.to_be_bytes());
+    hasher.update(&tools.now.as_micros().to_be_bytes());
+    hasher.update(blob.as_bytes());
+    let digest = hasher.finish();
+    let [a, b, c, d, e, f, g, h, ..] = *digest.as_bytes();
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
 fn ask(download: &mut Download, wanted: &Wanted, now: Instant) {
