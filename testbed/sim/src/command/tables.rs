@@ -9,7 +9,7 @@ use std::process::ExitCode;
 const SEED: u64 = 1;
 
 /// Numbers of nodes that a capsule is brought to, and how many seeds each is tried with.
-const NODES: [(u16, u64); 5] = [(1, 10), (10, 10), (50, 10), (100, 3), (200, 2)];
+const NODES: [(u16, u64); 5] = [(1, 10), (10, 10), (50, 10), (100, 3), (200, 3)];
 
 /// Prints the table of this name, if there is one. `plot` is where that of a rollout is written to.
 pub(crate) fn print(name: &str, plot: Option<String>) -> Option<ExitCode> {
