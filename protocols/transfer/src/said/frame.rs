@@ -50,8 +50,8 @@ pub(super) fn write_part(
     write(Code::POST, id, &[&part.head(), text, &tag], buf).ok()
 }
 
-/// Writes a datagram that asks for what is lacking, [`limits::LACKS`] at most. Returns its length. `salt` is
-/// to be random.
+/// Writes a datagram that asks for what is lacking, [`limits::LACKS`] at most. Returns its length. `salt` has
+/// to be one that nobody who wants the blob has used, and need not be secret.
 #[must_use]
 pub fn write_ask(
     keys: &Keys,

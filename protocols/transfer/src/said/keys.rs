@@ -7,7 +7,9 @@
 //! Parts are sealed *convergently*: their nonce is which part of which piece they are, and however many
 //! parts of what size there are of it, so that a key and a nonce always go with the same text, whoever seals
 //! it. A nonce that is used again is used for the same and gives nothing away. Requests say different things,
-//! and have a random salt as their nonce and a key of their own.
+//! and have a salt as their nonce and a key of their own, which all share who want the blob: a salt of 64 bits
+//! that is drawn evenly is not drawn twice. Were it, an eavesdropper would learn in what two lists of pieces
+//! differ; it could forge nothing.
 //!
 //! That a blob is the one somebody guesses it to be can be found out by whoever has its bytes already: that
 //! is what convergent encryption gives up.
