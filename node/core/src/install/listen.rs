@@ -18,7 +18,7 @@ mod tests;
 
 use alloc::vec;
 use alloc::vec::Vec;
-use capmesh_transfer::said::{Keys, PIECE, Parts, write_ask};
+use capmesh_transfer::said::{CROWD, Keys, PIECE, Parts, write_ask};
 use capmesh_wire::said::{Ask, Lack, Part, Tag};
 use capmesh_wire::{Digest, Instant, limits};
 use core::time::Duration;
@@ -288,10 +288,13 @@ impl Listener {
         self.give_way(now);
     }
 
-    /// Something was sent to all. Who asks while the air is not free is not heard in time to keep others from it.
+    /// Something was sent to all. Of a crowd, who asks while the air is not free is not heard in time to keep others
+    /// from it.
     pub(crate) fn give_way(&mut self, now: Instant) {
-        let spread = self.company.spread();
-        self.at = self.at.max(now + QUIET + self.below(spread / 4));
+        if self.company.others > CROWD {
+            let spread = self.company.spread();
+            self.at = self.at.max(now + QUIET + self.below(spread / 4));
+        }
     }
 
     fn is_document(&self) -> bool {

@@ -30,4 +30,4 @@ mod tests;
 pub use code::Parts;
 pub use frame::{AROUND, Heard, read, write_ask, write_lacks};
 pub use keys::Keys;
-pub use speaker::{Config, PIECE, Rank, Refused, Speaker};
+pub use speaker::{CROWD, Config, PIECE, Rank, Refused, Speaker};

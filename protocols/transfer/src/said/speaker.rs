@@ -49,6 +49,9 @@ const QUIET: Duration = Duration::from_millis(9);
 /// begun by the time that the first is heard, however many there are.
 const SPREAD: Duration = Duration::from_millis(6);
 
+/// More nodes than this are a crowd: before one is heard, others have begun.
+pub const CROWD: u8 = 64;
+
 /// How long after something was said others are taken to go on.
 const LIVELY: Duration = Duration::from_secs(3);
 
@@ -161,9 +164,10 @@ impl Speaker {
     }
 
     /// Somebody has sent something to all, and no request. A node goes on when the air has been free for as long as
-    /// it leaves it to others: until then, what it sent itself may not have gone out, nor what others did.
+    /// it leaves it to others: until then, what it sent itself may not have gone out, nor what others did. Among few
+    /// that would cost more than it saves.
     pub fn give_way(&mut self, now: Instant) {
-        if self.config.rank == Rank::Node {
+        if self.config.rank == Rank::Node && self.spread > SPREAD * u32::from(CROWD) {
             let asked = self.jobs.iter_mut().flat_map(|job| &mut job.asked);
             asked.for_each(|asked| asked.at = asked.at.max(now + asked.wait.max(QUIET)));
         }
