@@ -13,6 +13,7 @@ pub mod link_format;
 pub mod oscore;
 pub mod pipeline;
 pub mod router;
+pub mod said;
 pub mod server;
 pub mod session;
 pub mod wire;
@@ -35,6 +36,7 @@ pub const ALL: &[(&str, Target)] = &[
     ("oscore", oscore::run),
     ("pipeline", pipeline::run),
     ("router", router::run),
+    ("said", said::run),
     ("server", server::run),
     ("session", session::run),
     ("wire", wire::run),
