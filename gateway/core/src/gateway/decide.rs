@@ -325,12 +325,35 @@ impl Gateway {
             self.decide_at(calm);
             return;
         }
+        // It is decided anew when a move is over, when something ends, and when a node has more to give.
+        if !must && !self.has_room(to, &row.capsule) {
+            return;
+        }
         let cause = match (why, node.is_some_and(|node| node.record.draining)) {
             (_, true) => format!("{} is being emptied", self.nodes.name(row.node)),
             (Why::Wanted, _) => "somebody wants it there".to_owned(),
             (Why::Changed, _) => "it is better off there".to_owned(),
         };
         self.begin_move(now, id, Some(row.node), to, cause);
+    }
+
+    /// Whether a node has room for a capsule beside all that is or is to be there. What placement says may only
+    /// be so once others have left: if each waits for the place of another, none ever gets it.
+    fn has_room(&self, id: NodeId, capsule: &Digest) -> bool {
+        let Some(has) = self.nodes.get(id).and_then(|node| node.inventory()) else { return false };
+        let comes = |m: &&Migration| m.to == id && m.is_in_the_way();
+        let coming = self.migrations.iter().filter(comes).filter_map(|m| self.rows.get(m.instance));
+        let there = self.rows.of(id).chain(coming.filter(|row| row.node != id));
+        let all = there.map(|row| &row.capsule).chain([capsule]);
+        let all = all.filter_map(|capsule| self.catalog.manifest(capsule));
+        let (mut ram, mut fuel, mut instances) = (0_u64, 0_u64, 0_u32);
+        for needs in all.map(|manifest| manifest.capsule.needs) {
+            ram += u64::from(needs.ram);
+            fuel += u64::from(needs.fuel_per_second);
+            instances += 1;
+        }
+        let (has_ram, has_fuel) = (u64::from(has.ram.total), u64::from(has.fuel.total));
+        ram <= has_ram && fuel <= has_fuel && instances <= has.instances.total
     }
 
     /// The node of an instance is lost: the instance goes on elsewhere, if it may.

@@ -1,10 +1,12 @@
 //! Nodes join, and what runs spreads: only where it pays, and not to and fro.
 
 use super::moves::await_calm;
-use super::{await_running, instances, with_stack};
-use capmesh_sim::World;
+use super::{await_running, deploy, instances, with_stack};
+use capmesh_node::Config;
+use capmesh_node::config::Budget;
 use capmesh_sim::net::Way;
 use capmesh_sim::scenario::lit;
+use capmesh_sim::{World, capsules};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -54,5 +56,39 @@ fn a_node_that_comes_and_goes_moves_nothing_to_and_fro() {
             world.heal();
         }
         assert_eq!((world.gate.migrations.len(), per_node(&mut world)), (moves, before));
+    });
+}
+
+/// Two capsules in two instances each; `terms` are those of the first.
+fn pairs(terms: &str) -> String {
+    let capsule = |name: &str, terms: &str| {
+        format!("[[capsule]]\nname = \"{name}\"\nuse = \"test/{name}:1\"\nreplicas = 2\n{terms}\n")
+    };
+    let (first, second) = (capsule("beacon", terms), capsule("ballast", ""));
+    format!("[pipeline]\nname = \"test\"\n{first}{second}")
+}
+
+#[test]
+fn instances_of_full_nodes_do_not_wait_for_each_others_places_for_ever() {
+    with_stack(|| {
+        let config = capsules::config();
+        let config = Config { budget: Budget { instances: 2, ..config.budget }, ..config };
+        let mut world = World::new(4, 2, &config);
+        (1..=2).for_each(|n| world.adopt(n));
+        world.registry.push("test/beacon:1", &capsules::beacon(100_000));
+        world.registry.push("test/ballast:1", &capsules::ballast(1_000));
+        deploy(&mut world, &pairs("affinity = { apart = [\"ballast\"] }"));
+        await_running(&mut world);
+        assert_eq!(per_node(&mut world).into_values().collect::<Vec<_>>(), [2, 2]);
+        // One of each would be better on each node, and there is no third place to move by. What a person
+        // has deployed is tried once, for as long as a node may take to fetch a capsule.
+        deploy(&mut world, &pairs(""));
+        world.run_for(Duration::from_secs(400));
+        let moves = world.gate.migrations.len();
+        assert!(moves > 0);
+        world.run_for(Duration::from_secs(1_200));
+        assert_eq!(world.gate.migrations.len(), moves);
+        await_calm(&mut world);
+        await_running(&mut world);
     });
 }
